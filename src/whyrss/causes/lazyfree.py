@@ -1,0 +1,128 @@
+"""Pages that were given back with MADV_FREE and that the kernel has not taken.
+
+Why it is resident
+    MADV_FREE (Linux >= 4.5) only marks pages as free to take. They stay in RSS until memory is tight or they
+    are written again. Go 1.12 to 1.15 return heap memory this way, later versions do with
+    GODEBUG=madvdontneed=0, and so do other allocators (jemalloc). HeapReleased grows while RSS stays.
+
+How it is measured
+    The kernel's own count, LazyFree in /proc/PID/smaps, summed over the heap's VMAs (or all others). Known
+    error: pages still in a CPU's batch (at most 31 folios per CPU) are not counted yet; pages written again are
+    rightly not counted. Linux before 4.12 has no such field: not checked then.
+
+When it is no problem
+    The kernel takes these pages before it kills anything, and the working set of cAdvisor and the kubelet does
+    not contain them. It is a problem for whoever graphs, limits or scales by RSS. Below 1 MiB it is not
+    mentioned, below 16 MiB or a twentieth of RSS it is a note.
+
+Fix
+    Now, without a restart: `whyrss reclaim PID`. For good: GODEBUG=madvdontneed=1 for Go 1.12 to 1.15, Go 1.16
+    or later, or removing madvdontneed=0.
+
+References
+    madvise(2); Documentation/filesystems/proc.rst (LazyFree); go.dev/doc/go1.12, go.dev/doc/go1.16;
+    golang/go issues 22439, 37585, 42330; google/cadvisor issue 2242.
+"""
+
+from __future__ import annotations
+
+from whyrss.errors import Missing
+from whyrss.finding import NOTE, PROBLEM, Cause, Evidence, Finding
+from whyrss.fix import Fix
+from whyrss.snapshot import Build, Host, Process, Vmas
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from whyrss.account import Account
+    from whyrss.policy import Policy
+    from whyrss.snapshot import Snapshot
+
+# Less than this says nothing: stray pages of every allocator that uses MADV_FREE.
+MENTION_BYTES = 1 << 20
+# Two of Go's 4 MiB chunks times a margin of two: what a healthy heap moves between two collections.
+PROBLEM_BYTES = 16 << 20
+# A graph of RSS that is off by less than a twentieth misleads nobody.
+PROBLEM_SHARE = 20
+
+GO_LINE = "heap/released/lazyfree"
+OTHER_LINE = "c/lazyfree"
+
+
+def look(snapshot: Snapshot, account: Account) -> Finding | None:
+    vmas = snapshot[Vmas]
+    if len(vmas) and "LazyFree" not in vmas.fields:
+        raise Missing("smaps of this kernel has no LazyFree (Linux 4.12 or later has)")
+    line = max((GO_LINE, OTHER_LINE), key=account.root.bytes_of)
+    size_bytes = account.root.bytes_of(line)
+    if size_bytes < MENTION_BYTES:
+        return None
+    problem = size_bytes >= PROBLEM_BYTES and size_bytes * PROBLEM_SHARE >= account.rss_bytes
+    policy = _policy(snapshot) if line == GO_LINE else None
+    return Finding(
+        cause="lazyfree",
+        weight=PROBLEM if problem else NOTE,
+        line=line,
+        size_bytes=size_bytes,
+        reclaimable_bytes=size_bytes,
+        affects=("rss",),
+        confidence="certain",
+        summary=_summary(line),
+        evidence=_evidence(snapshot, vmas, policy),
+        fixes=_fixes(snapshot, line, policy),
+    )
+
+
+def _summary(line: str) -> str:
+    by = "by Go " if line == GO_LINE else ""
+    return (
+        f"{{bytes}} of the {{rss}} RSS were given back {by}with MADV_FREE; "
+        "the kernel has not needed them yet. It is no leak."
+    )
+
+
+def _policy(snapshot: Snapshot) -> Policy | None:
+    """What this Go does with free memory, None where its version or environment is not known."""
+    from whyrss.policy import GoVersion, decide, parse_godebug  # only a finding needs the table
+
+    build, host = snapshot.get(Build), snapshot.get(Host)
+    if build is None or not build.go_version or host is None or not host.kernel:
+        return None
+    try:
+        godebug = parse_godebug(snapshot[Process].environ.get("GODEBUG", ""))
+        return decide(GoVersion.parse(build.go_version), host.kernel, godebug)
+    except Exception as error:
+        from whyrss.errors import WhyrssError
+
+        if isinstance(error, (Missing, WhyrssError)):
+            return None
+        raise
+
+
+def _evidence(snapshot: Snapshot, vmas: Vmas, policy: Policy | None) -> list[Evidence]:
+    total = snapshot.cat.format("smaps") + " | awk '/^LazyFree:/ {s += $2} END {printf \"%d\\n\", s * 1024}'"
+    found = [Evidence("LazyFree of all mappings (smaps)", vmas.total_bytes("LazyFree"), "bytes", total)]
+    if policy is not None and snapshot.target.isdigit():
+        check = f"whyrss policy {snapshot.target} --json | sed -n 's/.*\"advice\": \"\\([A-Z_]*\\)\".*/\\1/p'"
+        found.append(Evidence("how this Go returns memory", policy.advice, "advice", check))
+    return found
+
+
+def _fixes(snapshot: Snapshot, line: str, policy: Policy | None) -> list[Fix]:
+    fixes = []
+    if snapshot.target.isdigit():
+        text = f"whyrss reclaim {snapshot.target}"
+        fixes.append(Fix("live", text, "costs", "page faults where the memory is used again"))
+    if line == GO_LINE:
+        fixes += _go_fixes(policy)
+    return fixes
+
+
+def _go_fixes(policy: Policy | None) -> list[Fix]:
+    asked_for = policy is not None and policy.chosen_by.startswith("GODEBUG")
+    cost = "page faults and CPU when freed memory is used again"
+    if asked_for:
+        return [Fix("env", "remove madvdontneed=0 from GODEBUG", "costs", cost, "GODEBUG=madvdontneed=1")]
+    return [
+        Fix("env", "GODEBUG=madvdontneed=1", "costs", cost, "GODEBUG=madvdontneed=1"),
+        Fix("upgrade", "Go 1.16 or later, which returns memory with MADV_DONTNEED", "safe"),
+    ]

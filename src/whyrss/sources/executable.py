@@ -1,0 +1,41 @@
+"""The executable of a process: its build information, and the form in which a recording keeps it."""
+
+from __future__ import annotations
+
+import os
+
+from whyrss.errors import FormatError, Missing
+from whyrss.read.buildinfo import Build, read_build
+
+
+def build_of(path: str) -> Build:
+    """What the ELF file at `path` says of its build. Raises OSError, or FormatError where it is no ELF file."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return read_build(lambda at, size: os.pread(fd, size, at), os.fstat(fd).st_size)
+    finally:
+        os.close(fd)
+
+
+def dump_build(build: Build) -> bytes:
+    """A Build as JSON, for a recording."""
+    import json
+
+    return json.dumps({name: getattr(build, name) for name in _fields()}, indent=1).encode()
+
+
+def load_build(data: bytes) -> Build:
+    """The Build that `dump_build` wrote. Raises Missing where it is damaged."""
+    import json
+
+    try:
+        values = json.loads(data)
+        return Build(**{name: values[name] for name in _fields()})
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise Missing("the build information in the recording is damaged") from None
+    except FormatError as error:
+        raise Missing(str(error)) from None
+
+
+def _fields() -> tuple[str, ...]:
+    return tuple(name for name in Build.__slots__ if not name.startswith("_"))
