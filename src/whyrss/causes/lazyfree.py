@@ -26,7 +26,7 @@ References
 
 from __future__ import annotations
 
-from whyrss.errors import Missing
+from whyrss.errors import Missing, UsageError
 from whyrss.finding import NOTE, PROBLEM, Cause, Evidence, Finding
 from whyrss.fix import Fix
 from whyrss.snapshot import Build, Host, Process, Vmas
@@ -82,20 +82,17 @@ def _summary(line: str) -> str:
 
 def _policy(snapshot: Snapshot) -> Policy | None:
     """What this Go does with free memory, None where its version or environment is not known."""
-    from whyrss.policy import GoVersion, decide, parse_godebug  # only a finding needs the table
+    from whyrss.policy import GoVersion, decide, parse_godebug, parse_ldflags  # only a finding needs the table
 
     build, host = snapshot.get(Build), snapshot.get(Host)
     if build is None or not build.go_version or host is None or not host.kernel:
         return None
     try:
+        linked_in = parse_ldflags(build.settings.get("-ldflags", ""))
         godebug = parse_godebug(snapshot[Process].environ.get("GODEBUG", ""))
-        return decide(GoVersion.parse(build.go_version), host.kernel, godebug)
-    except Exception as error:
-        from whyrss.errors import WhyrssError
-
-        if isinstance(error, (Missing, WhyrssError)):
-            return None
-        raise
+        return decide(GoVersion.parse(build.go_version), host.kernel, godebug, linked_in)
+    except (Missing, UsageError):
+        return None
 
 
 def _evidence(snapshot: Snapshot, vmas: Vmas, policy: Policy | None) -> list[Evidence]:
@@ -126,3 +123,6 @@ def _go_fixes(policy: Policy | None) -> list[Fix]:
         Fix("env", "GODEBUG=madvdontneed=1", "costs", cost, "GODEBUG=madvdontneed=1"),
         Fix("upgrade", "Go 1.16 or later, which returns memory with MADV_DONTNEED", "safe"),
     ]
+
+
+CAUSE = Cause("lazyfree", "given back with MADV_FREE, not taken by the kernel", look)

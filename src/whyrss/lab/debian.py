@@ -1,8 +1,8 @@
-"""Packages of any of Debian's suites, unpacked into a cache of our own; the system's apt and dpkg stay as they are.
+"""Packages of Debian's suites, unpacked into a cache of our own; the system's apt and dpkg stay as they are.
 
-Old releases of real Go programs are only to be had from old suites: bullseye ships etcd 3.3.25 and Prometheus
+Real Go programs of old releases are only to be had from old suites: bullseye ships etcd 3.3.25 and Prometheus
 2.24 built by Go 1.15, which frees with MADV_FREE.  Nothing is installed: apt-get verifies and downloads with
-private folders (apt.conf(5), "Directories"), dpkg-deb unpacks.  No root is needed, nor are dependencies followed.
+private folders (apt.conf(5), "Directories"), dpkg-deb unpacks.  No root is needed; dependencies are left out.
 
 The cache is the folder WHYRSS_CACHE, else $XDG_CACHE_HOME/whyrss, else ~/.cache/whyrss.  The mirror is
 WHYRSS_DEBIAN_MIRROR, else the one that this machine's own apt uses for Debian.
@@ -39,8 +39,8 @@ def quiet(_: str) -> None:
 def package(suite: str, names: Sequence[str], *, say: Say = quiet) -> Path:
     """The root of a cached folder in which the packages `names` of `suite` lie unpacked, as in "/".
 
-    A folder once made is never refreshed.  Raises TargetError: not Linux, no apt-get, no such suite or package,
-    no network.
+    A folder once made is never refreshed.  Raises TargetError: not Linux, no apt-get, no such suite or
+    package, no network.
     """
     place = cache_folder() / "debian" / suite / "+".join(sorted(names))
     return cached(place, lambda fresh: unpack(suite, names, fresh, say=say))
@@ -64,7 +64,8 @@ def cache_folder() -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TargetError(f"the cache cannot be made: {error}", "set WHYRSS_CACHE to a writable folder") from error
+        hint = "set WHYRSS_CACHE to a folder that can be written"
+        raise TargetError(f"the cache cannot be made: {error}", hint) from error
     return folder
 
 
@@ -169,15 +170,22 @@ def _refresh(suite: str, options: Sequence[str], say: Say) -> None:
 
 def _run(argv: Sequence[str], cwd: Path | None = None) -> str:
     """What the command printed; TargetError with its own words if it failed."""
-    environment = {**os.environ, "LC_ALL": "C"}
     try:
         done = subprocess.run(
-            argv, cwd=cwd, env=environment, capture_output=True, text=True, timeout=APT_TIMEOUT_SECONDS, check=False
+            argv,
+            cwd=cwd,
+            env={**os.environ, "LC_ALL": "C"},
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=APT_TIMEOUT_SECONDS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise TargetError(f"{argv[0]} could not run: {error}") from error
     if done.returncode:
-        lines = [line for line in (done.stderr + done.stdout).splitlines() if line.startswith(("E:", "Err:", "dpkg"))]
-        words = " / ".join(lines[:3]) or f"exit code {done.returncode}"
-        raise TargetError(f"{argv[0]} {argv[-1]} failed: {words}", "is the mirror reachable?")
+        said = f"{done.stderr}{done.stdout}".splitlines()
+        complaints = [line for line in said if line.startswith(("E:", "Err:", "dpkg"))]
+        words = " / ".join(complaints[:3]) or f"exit code {done.returncode}"
+        raise TargetError(f"{argv[0]} {argv[-1]} failed: {words}", "is the mirror within reach?")
     return done.stdout

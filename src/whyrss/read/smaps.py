@@ -3,7 +3,7 @@
 The kernel writes each VMA as a header line, a block of lines of constant width and a line `VmFlags`
 (fs/proc/task_mmu.c: show_smap, seq_put_decimal_ull_width with width 8), so most of the text can be cut at
 fixed offsets instead of being read line by line; at 10,000 VMAs that is five times cheaper. A block that does
-not have the shape of the first one is read line by line, whatever it holds.
+not have the shape of the first one has all of them read line by line, whatever they hold.
 """
 
 from __future__ import annotations
@@ -12,60 +12,66 @@ from whyrss.errors import FormatError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
+
+    Layout = dict[str, tuple[int, int]]  # of each figure, where its digits are in the block
 
 _FLAGS = b"VmFlags:"
-_DIGITS = b" 0123456789"
-_NUMBER_WIDTH = 8  # a larger number (95 GiB and more in kB) widens its line, which then is read by _slow
+_NUMBER_WIDTH = 8  # a larger number (95 GiB and more in kB) widens its line; _by_line reads it then
 _NAME_WIDTH = 16
+# A line is as wide as `\nRss:                   4 kB`. Its newline and two letters of its name are compared for
+# every VMA: enough to see that the fields are in the same places, at a third of the price of comparing all.
+_LINE_WIDTH = 1 + _NAME_WIDTH + _NUMBER_WIDTH + 3
+_ENDS, _FIRSTS, _FOURTHS = slice(0, None, _LINE_WIDTH), slice(1, None, _LINE_WIDTH), slice(4, None, _LINE_WIDTH)
+_PERMS = {
+    f"{r}{w}{x}{s}".encode(): f"{r}{w}{x}{s}" for r in "r-" for w in "w-" for x in "x-" for s in "ps"
+}  # one string for all mappings alike
 
 
 class Vma:
-    """One mapping of the address space: [start, end) with the figures of smaps."""
+    """One mapping of the address space: [start, end) with the figures of smaps.
 
-    __slots__ = ("_index", "_values", "end", "flags", "inode", "offset", "path", "perms", "start")
+    The figures stay text until one is asked for: most are never looked at.
+    """
 
-    def __init__(self, header: bytes, index: dict[str, int], values: Sequence[bytes], flags: bytes) -> None:
+    __slots__ = ("_block", "_layout", "end", "flags", "header", "path", "perms", "start")
+
+    def __init__(self, header: bytes, layout: Layout, block: bytes, flags: bytes) -> None:
         try:
-            parts = header.split(None, 5)
-            low, _, high = parts[0].partition(b"-")
+            words = header.split(None, 5)
+            low, high = words[0].split(b"-")
             self.start = int(low, 16)
             self.end = int(high, 16)
-            self.perms = parts[1].decode("ascii")
-            self.offset = parts[2]
-            self.inode = parts[4]
-            self.path = parts[5].decode("utf-8", "surrogateescape") if len(parts) > 5 else ""
-        except (IndexError, ValueError):
+            self.perms = _PERMS[words[1]]
+        except (ValueError, LookupError):
             raise FormatError(f"smaps: {_excerpt(header)} is not the header of a VMA") from None
-        self._index = index
-        self._values = values
+        self.header = header
+        self.path = words[5].decode("utf-8", "surrogateescape") if len(words) > 5 else ""
         self.flags = flags
+        self._layout = layout
+        self._block = block
 
     @property
     def size_bytes(self) -> int:
         return self.end - self.start
 
-    @property
-    def anonymous(self) -> bool:
-        """Without a file and without a name that the kernel or the program gave it."""
-        return not self.path
-
     def get_bytes(self, field: str) -> int:
         """A figure of this VMA in bytes; 0 where this kernel does not have the field (see Vmas.fields)."""
-        at = self._index.get(field)
-        if at is None:
-            return 0
-        try:
-            value = int(self._values[at])
-        except ValueError:
-            raise FormatError(f"smaps: {field} of the VMA at {self.start:#x} is no number") from None
-        if value < 0:
-            raise FormatError(f"smaps: {field} of the VMA at {self.start:#x} is negative")
-        return value * 1024
+        at = self._layout.get(field)
+        return 0 if at is None else self._number(*at) * 1024
 
     def figures(self) -> dict[str, int]:
-        """Every numeric field as the kernel wrote it (kB for sizes), by its name."""
-        return {name: int(self._values[at]) for name, at in self._index.items()}
+        """Every numeric field as the kernel wrote it (kB for sizes), by its name, in its order."""
+        return {name: self._number(*at) for name, at in self._layout.items()}
+
+    def _number(self, start: int, end: int) -> int:
+        try:
+            value = int(self._block[start:end])
+        except ValueError:
+            value = -1
+        if value < 0:
+            raise FormatError(f"smaps: {_excerpt(self._block[start:end])} in the VMA at {self.start:#x} is no number")
+        return value
 
 
 class Vmas:
@@ -97,93 +103,78 @@ def parse_smaps(data: bytes) -> Vmas:
     if not data:
         return Vmas([], frozenset())
     if data[-1:] != b"\n":
-        raise FormatError("smaps is cut in the middle of a line", "record it again")
-    first, fields = _first_block(data)
-    index = {name.decode("ascii", "replace"): at for at, name in enumerate(fields)}
-    vmas = _fast(data, fields, index) if first else _slow(data)
-    known = frozenset(index)
-    if vmas and len(vmas[-1]._values) < len(fields):
+        raise FormatError("smaps is cut in the middle of a line", "read or record it again")
+    vmas = _by_shape(data) or _by_line(data)
+    fields = frozenset(vmas[0]._layout)
+    if not fields <= vmas[-1]._layout.keys():
         raise FormatError(f"smaps is cut: the last VMA, at {vmas[-1].start:#x}, has only some of its fields")
-    return Vmas(vmas, known)
+    return Vmas(vmas, fields)
 
 
-def _first_block(data: bytes) -> tuple[bool, list[bytes]]:
-    """The names of the numeric fields of the first VMA, and whether VmFlags follows them directly."""
-    fields: list[bytes] = []
-    at = data.find(b"\n") + 1
-    while at < len(data):
-        end = data.find(b"\n", at)
-        name, colon, _ = data[at:end].partition(b":")
-        if not colon or b" " in name or b"-" in name:
-            return False, fields
-        if name == b"VmFlags":
-            return True, fields
-        fields.append(name)
-        at = end + 1
-    return False, fields
-
-
-def _fast(data: bytes, fields: list[bytes], index: dict[str, int]) -> list[Vma]:
-    """VMAs cut at fixed offsets; a block of another shape is left to `_slow`, then all of them are."""
-    from struct import Struct  # not at the top: only a text that is large enough to gain pays for it
-
-    shape, skeleton = [], b""
-    block_end = data.find(b"\n" + _FLAGS)
-    block = data[data.find(b"\n") + 1 : block_end + 1]
-    for line in block.split(b"\n")[:-1]:
-        name = line.partition(b":")[0] + b":"
-        tail = len(line) - _NAME_WIDTH - _NUMBER_WIDTH
-        if tail < 0 or len(name) > _NAME_WIDTH:
-            return _slow(data)
-        shape.append(f"{_NAME_WIDTH}x{_NUMBER_WIDTH}s{tail + 1}x")
-        skeleton += line.translate(None, _DIGITS) + b"\n"
-    layout = Struct("<" + "".join(shape))
-    width, unpack = layout.size, layout.unpack_from
-    vmas: list[Vma] = []
-    header_flags = b""
+def _by_shape(data: bytes) -> list[Vma] | None:
+    """VMAs cut where the first one's lines would be; None where one has another shape."""
+    head_end = data.find(b"\n")
+    block = data[head_end : data.find(b"\n" + _FLAGS, head_end)]
+    width = len(block)
+    layout = _layout(block)
+    if layout is None:
+        return None
+    ends, firsts, fourths = block[_ENDS], block[_FIRSTS], block[_FOURTHS]
     parts = data.split(b"\n" + _FLAGS)
-    for part in parts[:-1]:
-        part += b"\n"
-        at = len(part) - width
-        flags, newline, header = part[: max(at - 1, 0)].rpartition(b"\n")
-        if at <= 0 or part[at:].translate(None, _DIGITS) != skeleton or part[at - 1 : at] != b"\n":
-            return _slow(data)
-        if vmas:
-            if not newline or b"\n" in flags:
-                return _slow(data)
-            vmas[-1].flags = flags
-        vmas.append(Vma(header, index, unpack(part, at), header_flags))
-    last = parts[-1][:-1]
-    if b"\n" in last:
-        return _slow(data)
-    vmas[-1].flags = last
-    return vmas
+    if len(parts[0]) != head_end + width:
+        return None
+    vma = Vma(data[:head_end], layout, block, b"")
+    vmas = [vma]
+    for part in parts[1:-1]:
+        block = part[-width:]
+        flags, newline, header = part[:-width].partition(b"\n")
+        if block[_ENDS] != ends or block[_FIRSTS] != firsts or block[_FOURTHS] != fourths or not newline or b"\n" in header:
+            return None
+        vma.flags = flags
+        vma = Vma(header, layout, block, b"")
+        vmas.append(vma)
+    vma.flags = parts[-1][:-1]
+    return None if b"\n" in vma.flags else vmas
 
 
-def _slow(data: bytes) -> list[Vma]:
+def _layout(block: bytes) -> Layout | None:
+    """Where the numbers of a block of lines are: the names end in a colon and the numbers at the same column."""
+    layout: Layout = {}
+    at = 1
+    for line in block[1:].split(b"\n"):
+        name, colon, _ = line.partition(b":")
+        number = (at + _NAME_WIDTH, at + _NAME_WIDTH + _NUMBER_WIDTH)
+        if not colon or len(name) >= _NAME_WIDTH or not block[number[0] : number[1]].strip().isdigit():
+            return None
+        layout[name.decode("ascii", "replace")] = number
+        at += len(line) + 1
+    return layout
+
+
+def _by_line(data: bytes) -> list[Vma]:
     """VMAs read line by line: any fields, in any order and width."""
     vmas: list[Vma] = []
-    index: dict[str, int] = {}
-    values: list[bytes] = []
     for line in data.split(b"\n")[:-1]:
         name, colon, rest = line.partition(b":")
-        if colon and b" " not in name and b"-" not in name:
-            if not vmas:
-                raise FormatError(f"smaps begins with {_excerpt(line)}, not with a VMA")
-            if name == b"VmFlags":
-                vmas[-1].flags = rest
-                continue
-            index[name.decode("ascii", "replace")] = len(values)
-            values.append(_number(rest))
+        if not colon or b" " in name or b"-" in name:
+            vmas.append(Vma(line, {}, b"", b""))
             continue
-        index, values = {}, []
-        vmas.append(Vma(line, index, values, b""))
+        if not vmas:
+            raise FormatError(f"smaps begins with {_excerpt(line)}, not with a VMA")
+        vma = vmas[-1]
+        if name == _FLAGS[:-1]:
+            vma.flags = rest
+            continue
+        number = _number(rest)
+        at = len(vma._block)
+        vma._layout[name.decode("ascii", "replace")] = (at, at + len(number))
+        vma._block += number
     return vmas
 
 
 def _number(rest: bytes) -> bytes:
-    words = rest.split()
-    if not words or not words[0].isdigit() or len(words[0]) > 20:
+    words = rest.split(None, 1)
+    if not words or not words[0].isdigit() or len(words[0]) > 18:
         raise FormatError(f"smaps: {_excerpt(rest)} is no number")
     return words[0]
 

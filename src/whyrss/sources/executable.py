@@ -21,7 +21,7 @@ def dump_build(build: Build) -> bytes:
     """A Build as JSON, for a recording."""
     import json
 
-    return json.dumps({name: getattr(build, name) for name in _fields()}, indent=1).encode()
+    return json.dumps({name: getattr(build, name) for name in Build.__slots__}, indent=1).encode()
 
 
 def load_build(data: bytes) -> Build:
@@ -30,12 +30,17 @@ def load_build(data: bytes) -> Build:
 
     try:
         values = json.loads(data)
-        return Build(**{name: values[name] for name in _fields()})
+        build = Build(str(values["arch"]), bool(values["pie"]))
+        for name in Build.__slots__:
+            setattr(build, name, _same_kind(values[name], getattr(build, name)))
     except (ValueError, KeyError, TypeError, RecursionError):
         raise Missing("the build information in the recording is damaged") from None
-    except FormatError as error:
-        raise Missing(str(error)) from None
+    return build
 
 
-def _fields() -> tuple[str, ...]:
-    return tuple(name for name in Build.__slots__ if not name.startswith("_"))
+def _same_kind(value: object, default: object) -> object:
+    """A value as it is where it is of the kind of the default (None: text, a flag or nothing)."""
+    kinds = (str, bool, type(None)) if default is None else type(default)
+    if not isinstance(value, kinds):
+        raise TypeError(f"{value!r}")
+    return value

@@ -36,7 +36,7 @@ class LiveFiles:
 
     def path(self, path: str) -> str:
         top, _, rest = path.partition("/")
-        return f"{self._roots[top]}/{rest}"
+        return f"{self._roots.get(top, '/' + top)}/{rest}"
 
     def read(self, path: str, limit_bytes: int = LIMIT_BYTES) -> bytes:
         return read_file(self.path(path), limit_bytes)

@@ -33,9 +33,14 @@ def pid_of(name: str, choose: Callable[[str, list[Match]], int] | None = None) -
         return found[0].pid
     if choose is not None:
         return choose(name, found)
+    raise ambiguous(name, found)
+
+
+def ambiguous(name: str, found: list[Match]) -> UsageError:
+    """The error that names the processes of that name."""
     listed = ", ".join(f"{match.pid} ({match.command[:40]})" for match in found[:8])
     more = f" and {len(found) - 8} more" if len(found) > 8 else ""
-    raise UsageError(f"{len(found)} processes are named {name}: {listed}{more}", "name one of these PIDs")
+    return UsageError(f"{len(found)} processes are named {name}: {listed}{more}", "name one of these PIDs")
 
 
 def matches(name: str) -> list[Match]:
@@ -54,7 +59,7 @@ def matches(name: str) -> list[Match]:
 def _match(files: LiveFiles, pid: int, name: str) -> Match | None:
     try:
         stat = parse_stat(files.read(f"proc/{pid}/stat"))
-        pages = parse_statm(files.read(f"proc/{pid}/statm")).resident_pages
+        pages = parse_statm(files.read(f"proc/{pid}/statm"))[1]
         words = files.read(f"proc/{pid}/cmdline", 1 << 20).split(b"\0")
     except (OSError, FormatError):
         return None  # it ended, or is not ours to see

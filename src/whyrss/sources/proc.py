@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from whyrss.sources.files import Files
 
 SMAPS_LIMIT_BYTES = 2 << 30  # 2.8 million VMAs; the default of vm.max_map_count is 65,530
-PF_KTHREAD = 0x00200000  # include/linux/sched.h
 
 
 class ProcSource:
@@ -59,6 +58,17 @@ class ProcSource:
         target = str(self.pid) if self.files.live else self._meta.get("from", "recording")
         return Snapshot(taken_at, target, self._cat, sections)
 
+    def collect_extras(self) -> None:
+        """Reads what only a recording wants: the kernel's own sum, which is a second walk over all pages."""
+        try:
+            self._read("smaps_rollup")
+        except TargetError:
+            pass
+
+    def rollup(self) -> Vmas:
+        """smaps_rollup: all mappings as one, to check the sum against. Raises TargetError."""
+        return parse_smaps(self._read("smaps_rollup"))
+
     def stat(self) -> text.Stat:
         """/proc/PID/stat of a process that has memory: not a zombie, not a kernel thread."""
         stat = text.parse_stat(self._read("stat"))
@@ -67,7 +77,7 @@ class ProcSource:
                 f"process {self.pid} ({stat.comm}) is a zombie: it has ended and holds no memory",
                 f"its parent, PID {stat.ppid}, has to reap it",
             )
-        if stat.flags & PF_KTHREAD:
+        if stat.kernel_thread:
             raise TargetError(f"process {self.pid} ({stat.comm}) is a kernel thread: it has no memory of its own")
         return stat
 
@@ -131,7 +141,7 @@ class ProcSource:
     def _resident_bytes(self) -> int | None:
         """RSS by statm, cheap but imprecise (Documentation/filesystems/proc.rst); only its change is used."""
         try:
-            return text.parse_statm(self._read("statm")).resident_pages * self._page_bytes()
+            return text.parse_statm(self._read("statm"))[1] * self._page_bytes()
         except FormatError:
             return None
 

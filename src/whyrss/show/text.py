@@ -1,0 +1,147 @@
+"""A verdict for a terminal of 80 columns: the sentence, the account, the findings, what was not checked."""
+
+from __future__ import annotations
+
+from whyrss.errors import Missing
+from whyrss.finding import PROBLEM
+from whyrss.show.sentence import sentence, summary
+from whyrss.show.units import share, size
+from whyrss.snapshot import Build, Host, Process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from whyrss.finding import Evidence, Finding
+    from whyrss.snapshot import Snapshot
+    from whyrss.verdict import Verdict
+
+WIDTH = 80
+BAR_WIDTH = 26
+NAME_WIDTH = 30
+MAX_CHILDREN = 8  # the largest of a line's children; the rest is one line, so that nothing is dropped
+
+PLAIN = {"problem": "", "note": "", "bold": "", "dim": "", "off": ""}
+COLOURS = {"problem": "\x1b[1;31m", "note": "\x1b[33m", "bold": "\x1b[1m", "dim": "\x1b[2m", "off": "\x1b[0m"}
+
+
+def show(verdict: Verdict, colours: bool = False) -> str:
+    """The whole page, ending in a newline."""
+    paint = COLOURS if colours else PLAIN
+    parts = [
+        [paint["bold"] + line + paint["off"] for line in wrap(sentence(verdict))],
+        wrap(_target(verdict.snapshot)),
+        _account(verdict, paint),
+    ]
+    parts += [_finding(found, verdict.account.rss_bytes, paint) for found in verdict.diagnosis.findings]
+    if verdict.diagnosis.not_checked:
+        parts.append(_not_checked(verdict))
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def clean(text: str) -> str:
+    """Text of the target without what could drive a terminal: control characters and lone surrogates."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else f"\\x{ord(char) & 0xFF:02x}" for char in text)
+
+
+def wrap(text: str, indent: str = "", first: str | None = None) -> list[str]:
+    """Lines of at most WIDTH columns; a word that is longer stands alone."""
+    lines, line = [], first if first is not None else indent
+    start = True
+    for word in text.split():
+        if not start and len(line) + 1 + len(word) > WIDTH:
+            lines.append(line)
+            line, start = indent, True
+        line += word if start else " " + word
+        start = False
+    lines.append(line)
+    return lines
+
+
+def _target(snapshot: Snapshot) -> str:
+    process, build, host = snapshot[Process], snapshot.get(Build), snapshot.get(Host)
+    words = [f"{clean(process.comm)} (PID {process.pid})", _language(snapshot)]
+    if build is not None and build.is_go and build.stripped:
+        words.append("stripped")
+    if host is not None and host.kernel:
+        words.append(f"Linux {clean(host.kernel)}")
+    words.append("by VMA")
+    return ", ".join(words)
+
+
+def _language(snapshot: Snapshot) -> str:
+    try:
+        build = snapshot[Build]
+    except Missing:
+        return "build unknown"
+    if not build.is_go:
+        return "not a Go program"
+    return clean(build.go_version) if build.go_version else "Go, version unknown"
+
+
+def _account(verdict: Verdict, paint: dict[str, str]) -> list[str]:
+    rss_bytes = verdict.account.rss_bytes
+    lines = []
+    stack = [(0, verdict.account.root)]
+    while stack:
+        depth, line = stack.pop()
+        lines.append(_line(depth, line.name, line.bytes, rss_bytes, paint))
+        children = [child for child in line.children if child.bytes or depth == 0]
+        if depth:
+            children.sort(key=lambda child: -child.bytes)
+        for child in reversed(children[:MAX_CHILDREN]):
+            stack.append((depth + 1, child))
+        rest = children[MAX_CHILDREN:]
+        if depth and rest:
+            from whyrss.account import Line
+
+            more = Line(f"({len(rest)} more)", sum(child.bytes for child in rest))
+            stack.insert(len(stack) - MAX_CHILDREN, (depth + 1, more))
+        elif not depth:
+            for child in reversed(rest):
+                stack.insert(len(stack) - MAX_CHILDREN, (depth + 1, child))
+    residue_bytes = verdict.account.residue_bytes
+    if residue_bytes:
+        lines += wrap(f"RSS moved by {size(residue_bytes)} while it was read.", "  ")
+    return lines
+
+
+def _line(depth: int, name: str, size_bytes: int, rss_bytes: int, paint: dict[str, str]) -> str:
+    label = "  " * depth + _short(clean(name), NAME_WIDTH - 2 * depth)
+    cells = round(BAR_WIDTH * size_bytes / rss_bytes) if rss_bytes else 0
+    bar = paint["dim"] + "█" * cells + paint["off"] if cells else ""
+    return f"{label:<{NAME_WIDTH}} {size(size_bytes):>10} {share(size_bytes, rss_bytes):>8}  {bar}".rstrip()
+
+
+def _short(name: str, width: int) -> str:
+    """The end of a name that is too long: of a path that is the part which tells files apart."""
+    return name if len(name) <= width else "…" + name[-(width - 1) :]
+
+
+def _finding(finding: Finding, rss_bytes: int, paint: dict[str, str]) -> list[str]:
+    colour = paint["problem" if finding.weight == PROBLEM else "note"]
+    title = f"{finding.weight.upper()} {finding.cause}"
+    facts = f"{size(finding.bytes)} in {finding.line}, {size(finding.reclaimable_bytes)} reclaimable"
+    lines = [f"{colour}{title}{paint['off']}  {facts}, {finding.confidence}"]
+    lines += wrap(summary(finding, rss_bytes), "  ")
+    for evidence in finding.evidence:
+        lines += wrap(f"{evidence.what}: {_value(evidence)}", "    ", "  · ")
+        lines.append(f"    {paint['dim']}$ {evidence.check}{paint['off']}")
+    lines.append("  To do:")
+    for fix in finding.fixes:
+        cost = f" ({fix.safety}: {fix.cost})" if fix.cost else f" ({fix.safety})"
+        lines += wrap(f"{fix.text}{cost}", " " * 12, f"    {fix.kind:<7} ")
+    return lines
+
+
+def _value(evidence: Evidence) -> str:
+    if evidence.unit == "bytes" and isinstance(evidence.value, int):
+        return f"{size(evidence.value)} ({evidence.value} bytes)"
+    return str(evidence.value) if evidence.unit in ("", "advice") else f"{evidence.value} {evidence.unit}"
+
+
+def _not_checked(verdict: Verdict) -> list[str]:
+    lines = ["Not checked:"]
+    for cause, reason in verdict.diagnosis.not_checked:
+        lines += wrap(f"{cause}: {clean(reason)}", "    ", "  ")
+    return lines
