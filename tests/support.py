@@ -1,4 +1,4 @@
-"""Real Go programs for the tests: built by a chosen Go, or Debian's own, started, loaded and always reaped."""
+"""Real Go programs for the tests: built by a chosen Go, or Debian's own; started, loaded, always reaped."""
 
 from __future__ import annotations
 
@@ -33,23 +33,26 @@ PACKAGES = {"etcd": "etcd-server", "prometheus": "prometheus"}
 # How long a program may take to answer before it is taken for hung; generous, for it bounds no measurement.
 HUNG_SECONDS = 120.0
 
+OK, TOO_MANY_REQUESTS = 200, 429
+
 
 def needs_linux() -> None:
-    """Skip the test where Go's and Debian's programs of old releases cannot run; nothing else is a reason to."""
+    """Skip the test where Go's and Debian's old programs cannot run; nothing else is a reason to."""
     if platform.system() != "Linux" or platform.machine() not in MACHINES:
-        pytest.skip(f"needs Linux on {' or '.join(MACHINES)}, this is {platform.system()} {platform.machine()}")
+        here = f"{platform.system()} {platform.machine()}"
+        pytest.skip(f"needs Linux on {' or '.join(MACHINES)}, this is {here}")
 
 
 def go_program(
     version: str, name: str = "lazyfree", flags: Sequence[str] = (), env: Mapping[str, str] = {}
 ) -> Path:
-    """The lab program `name` built by that Go (downloaded at need); `flags` and `env` are those of `go build`."""
+    """The lab program `name` built by that Go (downloaded at need); `flags` and `env` are `go build`'s."""
     needs_linux()
     return toolchain.build(toolchain.find(version), PROGRAMS / f"{name}.go", flags=flags, env=env)
 
 
 def debian_program(name: str) -> Path:
-    """The executable of bullseye: "etcd" 3.3.25 or "prometheus" 2.24, both built by Go 1.15, stripped, with cgo."""
+    """The executable of bullseye: "etcd" 3.3.25 or "prometheus" 2.24; by Go 1.15, stripped, with cgo."""
     needs_linux()
     return debian.package("bullseye", [PACKAGES[name]]) / "usr" / "bin" / name
 
@@ -89,7 +92,7 @@ class Program:
 def running(
     argv: Sequence[str | Path], env: Mapping[str, str] | None = None, ready: str = "READY"
 ) -> Iterator[Program]:
-    """Start `argv` with `env` added to the environment, wait for the line "READY {json}", kill it at the end."""
+    """Start `argv` with `env` added to the environment, wait for "READY {json}", kill it at the end."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "stderr")
         with log.open("wb") as errors, _spawned(argv, errors, env, subprocess.PIPE) as process:
@@ -131,7 +134,7 @@ class Server:
             status, body = self.get(path)
         except (OSError, http.client.HTTPException):
             return False
-        return status == 200 and fragment in body
+        return status == OK and fragment in body
 
 
 class Etcd(Server):
@@ -141,24 +144,24 @@ class Etcd(Server):
         return self.answers("/health", b"true")
 
     def load(self, puts: int = 32, value_bytes: int = 1 << 20, ranges: int = 12, settle: int = 200) -> None:
-        """Put that many values, read all of them `ranges` times, four at once, then one of them `settle` times.
+        """Put that many values, read them all `ranges` times, four at once, then one of them `settle` times.
 
         Each range builds an answer of puts * value_bytes, hundreds of MiB of heap in all, and drops it.  The
         gateway answers 429 when that is over its 4 MiB, but only after etcd has built it.  The small reads at
-        the end bring on collections that find the large answers gone; the runtime keeps 110 % of the heap goal
-        of the last collection (runtime/mgcscavenge.go, retainExtraPercent), and gives back the rest.
+        the end bring on collections that find the large answers gone; the runtime keeps 110 % of the heap
+        goal of the last collection (runtime/mgcscavenge.go, retainExtraPercent) and gives back the rest.
         """
         value = _text(os.urandom(value_bytes))
         for number in range(puts):
             status, body = self.get("/v3beta/kv/put", {"key": _text(b"load/%06d" % number), "value": value})
-            assert status == 200, body
+            assert status == OK, body
         everything = {"key": _text(b"load/"), "range_end": _text(b"load0")}
         with ThreadPoolExecutor(4) as pool:
             for status, body in pool.map(lambda _: self.get("/v3beta/kv/range", everything), range(ranges)):
-                assert status in (200, 429), body
+                assert status in (OK, TOO_MANY_REQUESTS), body
         for _ in range(settle):
             status, body = self.get("/v3beta/kv/range", {"key": _text(b"load/%06d" % 0)})
-            assert status == 200, body
+            assert status == OK, body
 
 
 class Prometheus(Server):
@@ -167,19 +170,22 @@ class Prometheus(Server):
     def healthy(self) -> bool:
         return self.answers("/-/ready") and self._series() > 0
 
-    def load(self, queries: int = 4, points: int = 11_000) -> None:
-        """Count all series at `points` instants (11000 is the most that Prometheus grants), `queries` times.
+    def load(self, queries: int = 8, points: int = 11_000, collections: int = 3) -> None:
+        """Count all series at `points` instants, `queries` times, all at once; then have the heap collected.
 
-        Its engine first builds every series at every instant, 16 bytes each (promql/engine.go, Point): some
-        500 series make about 100 MiB a query.  The instants lie ahead, where the last sample of every series
-        still stands for it (for 5 minutes, its lookback), however short a time this server has run.
+        The engine first builds every series at every instant, 16 bytes each (promql/engine.go, Point): 370
+        series of its own make 62 MiB a query; 11000 instants are the most that it grants.  The instants lie
+        ahead, where the last sample of a series still stands for it (for 5 minutes), however short a time
+        this server has run.  It takes two collections to empty the engine's sync.Pool of points.
         """
         start = time.time()
         window = {"start": start, "end": start + (points - 1) / 1000, "step": 0.001}
         asked = urllib.parse.urlencode({"query": 'count({__name__=~".+"})', **window})
-        for _ in range(queries):
-            status, body = self.get(f"/api/v1/query_range?{asked}")
-            assert status == 200, body
+        with ThreadPoolExecutor(queries) as pool:
+            for status, body in pool.map(self.get, [f"/api/v1/query_range?{asked}"] * queries):
+                assert status == OK, body
+        for _ in range(collections):
+            assert self.answers("/debug/pprof/heap?gc=1")
 
     def _series(self) -> int:
         asked = urllib.parse.urlencode({"query": 'count({__name__=~".+"})'})
@@ -194,7 +200,7 @@ def etcd(env: Mapping[str, str] | None = None) -> Iterator[Etcd]:
     # etcd refuses to run on arm64 unless told so.
     env = {"ETCD_UNSUPPORTED_ARCH": "arm64", **(env or {})}
     with tempfile.TemporaryDirectory() as folder:
-        argv = [debian_program("etcd"), "--name=test", f"--data-dir={folder}/data"]
+        argv = [str(debian_program("etcd")), "--name=test", f"--data-dir={folder}/data"]
         argv += [f"--listen-client-urls={clients}", f"--advertise-client-urls={clients}"]
         argv += [f"--listen-peer-urls={peers}", f"--initial-advertise-peer-urls={peers}"]
         argv += [f"--initial-cluster=test={peers}"]
@@ -215,8 +221,8 @@ def prometheus(env: Mapping[str, str] | None = None) -> Iterator[Prometheus]:
         job = {"job_name": "self", "static_configs": [{"targets": [address]}]}
         # JSON is YAML.
         config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}))
-        argv = [debian_program("prometheus"), f"--config.file={config}", f"--web.listen-address={address}"]
-        argv += [f"--storage.tsdb.path={folder}/data"]
+        argv = [str(debian_program("prometheus")), f"--config.file={config}"]
+        argv += [f"--web.listen-address={address}", f"--storage.tsdb.path={folder}/data"]
         log = Path(folder, "log")
         with log.open("wb") as output, _spawned(argv, output, env) as process:
             server = Prometheus(process, f"http://{address}", log)

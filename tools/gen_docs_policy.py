@@ -95,11 +95,17 @@ def _examples() -> list[list[str]]:
 
 
 def _kernel_rows() -> list[list[str]]:
-    return [[_kernels(since, until), f"`{fact}`", _text(value), source] for since, until, fact, value, source in linux.ROWS]
+    return [
+        [_kernels(since, until), f"`{fact}`", _text(value), source]
+        for since, until, fact, value, source in linux.ROWS
+    ]
 
 
 def _source_rows() -> list[list[str]]:
-    return [[_range(since, until), f"`{fact}`", _text(value), source] for since, until, fact, value, source in table.ROWS]
+    return [
+        [_range(since, until), f"`{fact}`", _text(value), source]
+        for since, until, fact, value, source in table.ROWS
+    ]
 
 
 def _range(since: int, until: int) -> str:

@@ -28,7 +28,7 @@ def account_by_vma(snapshot: Snapshot) -> Account:
         for name in ("released", "undivided"):
             root.child("heap").child(name)
         root.child("heap").child("released").child("lazyfree")
-    address_map = AddressMap(vmas, build if is_go else None, process.exe if process else None, _stack_bytes(snapshot))
+    address_map = AddressMap(vmas, build if is_go else None, process.exe if process else None, snapshot)
     for vma, path in address_map.lines():
         _add(root, vma, path)
     return Account(root, "vma", "", vmas.residue_bytes)
@@ -45,22 +45,16 @@ def _add(root: Line, vma: Vma, path: tuple[str, ...]) -> None:
         root.add(path, rss_bytes - lazyfree_bytes)
 
 
-def _stack_bytes(snapshot: Snapshot) -> int:
-    status = snapshot.get(Status)
-    soft = status.limits.get("Max stack size", (None, None, ""))[0] if status else None
-    return soft or layout.STACK_DEFAULT_BYTES
-
-
 class AddressMap:
     """The mappings of one process, each with the line it belongs to."""
 
-    __slots__ = ("_arenas", "_build", "_exe", "_images", "_malloc", "_stack_bytes", "_vmas")
+    __slots__ = ("_arenas", "_build", "_exe", "_images", "_malloc", "_snapshot", "_vmas")
 
-    def __init__(self, vmas: Vmas, build: Build | None, exe: str | None, stack_bytes: int) -> None:
+    def __init__(self, vmas: Vmas, build: Build | None, exe: str | None, snapshot: Snapshot) -> None:
         self._vmas = vmas.list
         self._build = build
         self._exe = exe
-        self._stack_bytes = stack_bytes
+        self._snapshot = snapshot
         self._images = {vma.path for vma in vmas if "x" in vma.perms and vma.path[:1] == "/"}
         self._arenas: set[int] = set()
         self._malloc: set[int] = set()
@@ -124,7 +118,12 @@ class AddressMap:
 
     def _is_thread_stack(self, vma: Vma, before: Vma) -> bool:
         guard = before.perms == "---p" and not before.path and before.size_bytes <= layout.STACK_GUARD_MAX_BYTES
-        return guard and "w" in vma.perms and vma.size_bytes <= self._stack_bytes
+        return guard and "w" in vma.perms and vma.size_bytes <= self._stack_bytes()
+
+    def _stack_bytes(self) -> int:
+        status = self._snapshot.get(Status)
+        soft = status.limits.get("Max stack size", (None, None, ""))[0] if status else None
+        return soft or layout.STACK_DEFAULT_BYTES
 
     def _find_reservations(self) -> None:
         """Runs of touching anonymous mappings that are whole 64 MiB reservations: Go's arenas where Go puts

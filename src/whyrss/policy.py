@@ -1,4 +1,4 @@
-"""What a Go program does with free heap pages on Linux: decided by the tables of `whyrss.facts`, with reasons.
+"""What a Go program does with free heap pages on Linux: decided by the tables of `whyrss.facts`, in steps.
 
 Only releases and release candidates of the known range are decided. Between releases, before and after them
 there is a Missing, never the nearest table.
@@ -59,8 +59,9 @@ class GoVersion:
 
 
 class Policy:
-    """How free heap pages leave a Go program, and why. `chosen` is what Go asks for, `advice` what it ends up with
-    on this kernel; `fallback` is `advice` where the two differ, else None. `rss` says what it means for RSS."""
+    """How free heap pages leave a Go program, and why. `chosen` is what Go asks for, `advice` what it ends up
+    with on this kernel; `fallback` is `advice` where the two differ, else None. `rss` says what it means for
+    RSS, `chosen_by` who chose: "default of Go 1.15", "GODEBUG=madvdontneed=1"."""
 
     __slots__ = ("advice", "chosen", "chosen_by", "fallback", "go", "kernel", "rss", "steps")
 
@@ -80,9 +81,9 @@ class Policy:
 def decide(
     go: GoVersion, kernel: str, godebug: Mapping[str, str], godebug_default: Mapping[str, str] | None = None
 ) -> Policy:
-    """The policy of a program built by `go`, on the kernel release `kernel` ("4.4", "6.1.0-18-amd64"), started with
-    the GODEBUG settings `godebug`, and with `godebug_default` linked in (-X runtime.godebugDefault). Raises
-    UsageError for a kernel that is none, Missing for a Go without a table."""
+    """The policy of a program built by `go`, on the kernel release `kernel` ("4.4", "6.1.0-18-amd64"),
+    started with the GODEBUG settings `godebug`, and with `godebug_default` linked in (-X
+    runtime.godebugDefault). Raises UsageError for a kernel that is none, Missing for a Go without a table."""
     release = parse_kernel(kernel)
     steps = [_default_step(go)]
     chosen, chosen_by = _chosen(go, godebug, godebug_default or {}, steps)
@@ -91,27 +92,29 @@ def decide(
 
 
 def parse_godebug(text: str, go: GoVersion | None = None) -> dict[str, str]:
-    """The settings in a GODEBUG variable that count. A field without "=" does not, blanks are part of what they
-    stand in, and of a repeated key the last counts; for the runtime's integers that is the last *number*, as `go`
-    reads numbers (without it, as the newest known Go does). Raises nothing."""
+    """The settings in a GODEBUG variable that count. A field without "=" does not, blanks are part of what
+    they stand in, and of a repeated key the last counts; for the runtime's integers that is the last
+    *number*, as `go` reads numbers (without it, as the newest known Go does). Raises nothing."""
     minor = go.minor if go else table.LAST_MINOR
     settings: dict[str, str] = {}
     for field in text.split(","):
         key, equals, value = field.partition("=")
-        if not equals or (key in settings and key in table.INTEGER_VARIABLES and _int32(value, minor) is None):
+        if not equals or (
+            key in settings and key in table.INTEGER_VARIABLES and _int32(value, minor) is None
+        ):
             continue
         settings[key] = value
     return settings
 
 
 def parse_ldflags(ldflags: str, go: GoVersion | None = None) -> dict[str, str]:
-    """The GODEBUG settings that `go build -ldflags` linked into runtime.godebugDefault; {} where none. The last -X
-    of a name counts (cmd/link, -X). Raises nothing."""
+    """The GODEBUG settings that `go build -ldflags` linked into runtime.godebugDefault; {} where none. The
+    last -X of a name counts (cmd/link, -X). Raises nothing."""
     words = _split_quoted(ldflags)
     found = ""
     for position, word in enumerate(words):
-        flag, equals, value = word.removeprefix("-").partition("=")
-        if flag != "-X":
+        flag, equals, value = word.partition("=")
+        if flag not in ("-X", "--X"):
             continue
         if not equals:
             value = words[position + 1] if position + 1 < len(words) else ""
@@ -133,11 +136,13 @@ def parse_kernel(text: str) -> tuple[int, int, int]:
         if dot != ".":
             break
     if len(numbers) < 2:
-        raise UsageError(f"{_shown(text)} is no kernel release", "it starts with two numbers, as in 4.4 or 6.1.0-18-amd64")
+        raise UsageError(
+            f"{_shown(text)} is no kernel release", "it starts with two numbers, as in 4.4 or 6.1.0-18-amd64"
+        )
     return numbers[0], numbers[1], numbers[2] if len(numbers) == 3 else 0
 
 
-def fact_of(minor: int, fact: str) -> tuple[str | bool | None | tuple[str, ...], str]:
+def fact_of(minor: int, fact: str) -> tuple[str | bool | tuple[str, ...] | None, str]:
     """(value, source) of a fact of facts/go.py in Go 1.`minor`. Raises Missing where there is no row."""
     for since, until, name, value, source in table.ROWS:
         if name == fact and since <= minor <= until:
@@ -148,7 +153,11 @@ def fact_of(minor: int, fact: str) -> tuple[str | bool | None | tuple[str, ...],
 def kernel_fact_of(release: tuple[int, ...], fact: str) -> tuple[str | bool, str]:
     """(value, source) of a fact of facts/kernel.py in that kernel. Raises Missing where there is no row."""
     for since, until, name, value, source in linux.ROWS:
-        if name == fact and (since is None or since <= release[:2]) and (until is None or release[:2] < until):
+        if (
+            name == fact
+            and (since is None or since <= release[:2])
+            and (until is None or release[:2] < until)
+        ):
             return value, source
     raise Missing(f"no row for {fact} in Linux {'.'.join(map(str, release))}")
 
@@ -162,7 +171,8 @@ def _default_step(go: GoVersion) -> str:
 def _chosen(
     go: GoVersion, godebug: Mapping[str, str], linked: Mapping[str, str], steps: list[str]
 ) -> tuple[str, str]:
-    """The advice that Go asks for and who chose it; what is set in the environment goes before what is linked in."""
+    """The advice that Go asks for and who chose it; what is set in the environment goes before what is linked
+    in."""
     choice = str(fact_of(go.minor, "default_advice")[0]), f"default of {go.release}"
     if "madvdontneed" in linked:
         choice = _linked(go, linked["madvdontneed"], steps) or choice
@@ -171,7 +181,9 @@ def _chosen(
     else:
         exists, source = fact_of(go.minor, "has_madvdontneed")
         if exists:
-            steps.append(f"GODEBUG in its environment does not set madvdontneed, so it changes nothing [{source}]")
+            steps.append(
+                f"GODEBUG in its environment does not set madvdontneed, so it changes nothing [{source}]"
+            )
     return choice
 
 
@@ -192,7 +204,9 @@ def _setting(go: GoVersion, value: str, name: str, steps: list[str]) -> tuple[st
     number = _int32(value, go.minor)
     if number is None:
         source = fact_of(go.minor, "plus_is_number")[1]
-        steps.append(f"{name}{_shown(value)} is ignored: {go.release} reads no 32-bit integer in it [{source}]")
+        steps.append(
+            f"{name}{_shown(value)} is ignored: {go.release} reads no 32-bit integer in it [{source}]"
+        )
         return None
     advice, source = fact_of(go.minor, "advice_if_not_zero" if number else "advice_if_zero")
     meaning = "" if value in ("0", "1") else f" (read as {number})"
@@ -268,7 +282,8 @@ def _is_count(digits: str) -> bool:
 
 
 def _split_quoted(text: str) -> list[str]:
-    """Words as the go command splits flags: a word that starts with a quote ends at the next one, without escapes."""
+    """Words as the go command splits flags: a word that starts with a quote ends at the next one, without
+    escapes."""
     words = []
     rest = text.lstrip()
     while rest:

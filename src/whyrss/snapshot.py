@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from whyrss.errors import Missing
 from whyrss.read.buildinfo import Build
-from whyrss.read.cgroup import Cgroup
 from whyrss.read.smaps import Vma, Vmas
 
-__all__ = ["Build", "Cgroup", "Host", "Process", "Snapshot", "Status", "Vma", "Vmas", "attempt"]
+__all__ = ["Build", "Deferred", "Host", "Process", "Snapshot", "Status", "Vma", "Vmas", "attempt"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,29 +76,45 @@ class Status:
         self.limits = limits
 
 
+class Deferred:
+    """A section that is read when it is first asked for: what most verdicts do without, and what does not have
+    to be of the same moment as the pages."""
+
+    __slots__ = ("read",)
+
+    def __init__(self, read: Callable[[], object]) -> None:
+        self.read = read
+
+
 class Snapshot:
     """What was found at one moment. `snapshot[Build]` is the section of that type, or raises the Missing that
-    says why it could not be read. `cat` is the shell command that prints a file of this snapshot, with `{}`
+    says why it could not be read. `sections` are by the name of their type. `cat` is the shell command that prints a file of this snapshot, with `{}`
     for the path under /proc/PID."""
 
     __slots__ = ("_sections", "cat", "taken_at", "target")
 
-    def __init__(self, taken_at: str, target: str, cat: str, sections: dict[type, object]) -> None:
+    def __init__(self, taken_at: str, target: str, cat: str, sections: dict[str, object]) -> None:
         self.taken_at = taken_at
         self.target = target
         self.cat = cat
         self._sections = sections
 
     def __getitem__(self, section: type[T]) -> T:
-        found = self._sections.get(section)
+        found = self._find(section)
         if isinstance(found, section):
             return found
         raise found if isinstance(found, Missing) else Missing(f"{section.__name__} was not read")
 
     def get(self, section: type[T]) -> T | None:
         """The section, or None where it is missing."""
-        found = self._sections.get(section)
+        found = self._find(section)
         return found if isinstance(found, section) else None
+
+    def _find(self, section: type) -> object:
+        found = self._sections.get(section.__name__)
+        if isinstance(found, Deferred):
+            found = self._sections[section.__name__] = attempt(found.read)
+        return found
 
 
 def attempt(read: Callable[[], T]) -> T | Missing:

@@ -26,15 +26,14 @@ References
 
 from __future__ import annotations
 
-from whyrss.errors import Missing, UsageError
+from whyrss.errors import Missing
 from whyrss.finding import NOTE, PROBLEM, Cause, Evidence, Finding
 from whyrss.fix import Fix
-from whyrss.snapshot import Build, Host, Process, Vmas
+from whyrss.snapshot import Process, Vmas
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from whyrss.account import Account
-    from whyrss.policy import Policy
     from whyrss.snapshot import Snapshot
 
 # Less than this says nothing: stray pages of every allocator that uses MADV_FREE.
@@ -57,7 +56,6 @@ def look(snapshot: Snapshot, account: Account) -> Finding | None:
     if size_bytes < MENTION_BYTES:
         return None
     problem = size_bytes >= PROBLEM_BYTES and size_bytes * PROBLEM_SHARE >= account.rss_bytes
-    policy = _policy(snapshot) if line == GO_LINE else None
     return Finding(
         cause="lazyfree",
         weight=PROBLEM if problem else NOTE,
@@ -67,8 +65,8 @@ def look(snapshot: Snapshot, account: Account) -> Finding | None:
         affects=("rss",),
         confidence="certain",
         summary=_summary(line),
-        evidence=_evidence(snapshot, vmas, policy),
-        fixes=_fixes(snapshot, line, policy),
+        evidence=_evidence(snapshot, vmas),
+        fixes=_fixes(snapshot, line),
     )
 
 
@@ -80,42 +78,36 @@ def _summary(line: str) -> str:
     )
 
 
-def _policy(snapshot: Snapshot) -> Policy | None:
-    """What this Go does with free memory, None where its version or environment is not known."""
-    from whyrss.policy import GoVersion, decide, parse_godebug, parse_ldflags  # only a finding needs the table
-
-    build, host = snapshot.get(Build), snapshot.get(Host)
-    if build is None or not build.go_version or host is None or not host.kernel:
-        return None
+def _asked_for(snapshot: Snapshot) -> bool | None:
+    """Whether GODEBUG asks for MADV_FREE; None where the environment could not be read. (What Go does with the
+    variable, version by version, is `whyrss policy`; that the pages are lazily freed is measured.)"""
+    process = snapshot.get(Process)
     try:
-        linked_in = parse_ldflags(build.settings.get("-ldflags", ""))
-        godebug = parse_godebug(snapshot[Process].environ.get("GODEBUG", ""))
-        return decide(GoVersion.parse(build.go_version), host.kernel, godebug, linked_in)
-    except (Missing, UsageError):
+        return "madvdontneed=0" in process.environ.get("GODEBUG", "").split(",") if process else None
+    except Missing:
         return None
 
 
-def _evidence(snapshot: Snapshot, vmas: Vmas, policy: Policy | None) -> list[Evidence]:
+def _evidence(snapshot: Snapshot, vmas: Vmas) -> list[Evidence]:
     total = snapshot.cat.format("smaps") + " | awk '/^LazyFree:/ {s += $2} END {printf \"%d\\n\", s * 1024}'"
-    found = [Evidence("LazyFree of all mappings (smaps)", vmas.total_bytes("LazyFree"), "bytes", total)]
-    if policy is not None and snapshot.target.isdigit():
-        check = f"whyrss policy {snapshot.target} --json | sed -n 's/.*\"advice\": \"\\([A-Z_]*\\)\".*/\\1/p'"
-        found.append(Evidence("how this Go returns memory", policy.advice, "advice", check))
-    return found
+    rss = snapshot.cat.format("smaps") + " | awk '/^Rss:/ {s += $2} END {printf \"%d\\n\", s * 1024}'"
+    return [
+        Evidence("LazyFree in smaps, all mappings", vmas.total_bytes("LazyFree"), "bytes", total),
+        Evidence("Rss in smaps, all mappings", vmas.total_bytes("Rss"), "bytes", rss),
+    ]
 
 
-def _fixes(snapshot: Snapshot, line: str, policy: Policy | None) -> list[Fix]:
+def _fixes(snapshot: Snapshot, line: str) -> list[Fix]:
     fixes = []
     if snapshot.target.isdigit():
         text = f"whyrss reclaim {snapshot.target}"
         fixes.append(Fix("live", text, "costs", "page faults where the memory is used again"))
     if line == GO_LINE:
-        fixes += _go_fixes(policy)
+        fixes += _go_fixes(_asked_for(snapshot))
     return fixes
 
 
-def _go_fixes(policy: Policy | None) -> list[Fix]:
-    asked_for = policy is not None and policy.chosen_by.startswith("GODEBUG")
+def _go_fixes(asked_for: bool | None) -> list[Fix]:
     cost = "page faults and CPU when freed memory is used again"
     if asked_for:
         return [Fix("env", "remove madvdontneed=0 from GODEBUG", "costs", cost, "GODEBUG=madvdontneed=1")]

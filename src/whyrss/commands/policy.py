@@ -6,24 +6,27 @@ import os
 import sys
 
 from whyrss.errors import Missing, TargetError, UsageError
-from whyrss.policy import GoVersion, decide, parse_godebug, parse_ldflags
+from whyrss.policy import GoVersion, decide, fact_of, parse_godebug, parse_ldflags
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from whyrss.snapshot import Snapshot
 
 
 def run(argv: list[str]) -> int:
-    """Prints the policy. Raises UsageError for a version or kernel without a table, TargetError for a process that
-    cannot be read."""
+    """Prints the policy. Raises UsageError for a version or kernel without a table, TargetError for a process
+    that cannot be read."""
     from whyrss.show.policy import policy_document, render_policy
 
     arguments = _parser().parse_args(argv)
     find = _of_version if is_version(arguments.target) else _of_process
-    go, kernel, godebug, linked = find(arguments)
-    policy = decide(go, kernel, godebug, linked)
+    go, kernel, godebug, settings = find(arguments)
+    policy = decide(go, kernel, godebug, parse_ldflags(settings.get("-ldflags", ""), go))
+    if find is _of_process and not policy.chosen_by.startswith("GODEBUG"):
+        policy.steps += _unseen(go, settings)
     if arguments.json:
         import json
 
@@ -43,16 +46,23 @@ def _parser() -> argparse.ArgumentParser:
     import argparse
 
     parser = argparse.ArgumentParser(
-        prog="whyrss policy", description="What a Go program does with free heap pages on Linux, step by step, and why."
+        prog="whyrss policy",
+        description="What a Go program does with free heap pages on Linux, step by step, and why.",
     )
-    parser.add_argument("target", metavar="GOVERSION|TARGET", help="a release as in go1.15.15, or a process: PID, name")
-    parser.add_argument("--kernel", help="kernel release as in 4.4 (default: this machine's, or the process's)")
-    parser.add_argument("--godebug", help="its variable GODEBUG as in madvdontneed=1 (default: none, or the process's)")
+    parser.add_argument(
+        "target", metavar="GOVERSION|TARGET", help="a release as in go1.15.15, or a process: PID, name"
+    )
+    parser.add_argument(
+        "--kernel", help="kernel release as in 4.4 (default: this machine's, or the process's)"
+    )
+    parser.add_argument(
+        "--godebug", help="its variable GODEBUG as in madvdontneed=1 (default: none, or the process's)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser
 
 
-def _of_version(arguments: argparse.Namespace) -> tuple[GoVersion, str, dict[str, str], dict[str, str]]:
+def _of_version(arguments: argparse.Namespace) -> tuple[GoVersion, str, dict[str, str], Mapping[str, str]]:
     try:
         go = GoVersion.parse(arguments.target)
     except Missing as missing:
@@ -61,8 +71,9 @@ def _of_version(arguments: argparse.Namespace) -> tuple[GoVersion, str, dict[str
     return go, kernel, parse_godebug(arguments.godebug or "", go), {}
 
 
-def _of_process(arguments: argparse.Namespace) -> tuple[GoVersion, str, dict[str, str], dict[str, str]]:
-    """What was asked for on the command line goes before what the process has."""
+def _of_process(arguments: argparse.Namespace) -> tuple[GoVersion, str, dict[str, str], Mapping[str, str]]:
+    """Version, kernel, GODEBUG and build settings; what was asked for on the command line goes before what
+    the process has."""
     from whyrss.snapshot import Build, Host
     from whyrss.sources import open_source
 
@@ -72,12 +83,24 @@ def _of_process(arguments: argparse.Namespace) -> tuple[GoVersion, str, dict[str
         build = snapshot[Build]
         go = GoVersion.parse(_version(build.go_version))
         hint = "give it with --kernel"
-        kernel = arguments.kernel or _kernel(snapshot[Host].kernel)
+        kernel = _kernel(snapshot[Host].kernel) if arguments.kernel is None else arguments.kernel
         hint = "give it with --godebug"
         godebug = parse_godebug(_godebug(snapshot) if arguments.godebug is None else arguments.godebug, go)
     except Missing as missing:
         raise TargetError(missing.reason, hint) from None
-    return go, kernel, godebug, parse_ldflags(build.settings.get("-ldflags", ""), go)
+    return go, kernel, godebug, build.settings
+
+
+def _unseen(go: GoVersion, settings: Mapping[str, str]) -> list[str]:
+    """The step that says so where the build information cannot tell what was linked in."""
+    exists, _ = fact_of(go.minor, "has_godebug_default")
+    if not exists or "-ldflags" in settings or (settings and settings.get("-trimpath") != "true"):
+        return []
+    why = "it was built with -trimpath" if settings else "it has no build settings"
+    return [
+        f"Whether -X runtime.godebugDefault was linked in is not known: {why}; LazyFree above 0 in its smaps "
+        "would tell [cmd/go/internal/load/pkg.go, Go 1.19 to 1.27; issue 52372]"
+    ]
 
 
 def _version(go_version: str | None) -> str:

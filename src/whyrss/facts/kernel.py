@@ -27,7 +27,7 @@ ROWS: tuple[tuple[tuple[int, int] | None, tuple[int, int] | None, str, str | boo
     ((4, 5), (4, 12), "free_pages", "lazy with swap, at once without", "madvise(2): before Linux 4.12"),
     ((4, 12), None, "free_pages", "lazy", "madvise(2); commits f7ad2a6cb9, 802a3a92ad"),
     ((4, 5), (4, 12), "free_list", "inactive anon", "madvise(2): before Linux 4.12"),
-    ((4, 12), None, "free_list", "inactive file", "Documentation/admin-guide/cgroup-v1/memory.rst, inactive_file"),
+    ((4, 12), None, "free_list", "inactive file", "Documentation/admin-guide/cgroup-v1/memory.rst"),
     (None, None, "dontneed_pages", "at once", "madvise(2), MADV_DONTNEED"),
     (None, (4, 12), "smaps_lazyfree", False, "fs/proc/task_mmu.c: since Linux 4.12"),
     ((4, 12), None, "smaps_lazyfree", True, "Documentation/filesystems/proc.rst, LazyFree"),

@@ -87,8 +87,8 @@ class Build:
 def read_build(read_at: ReadAt, file_bytes: int) -> Build:
     """The build information of an ELF file of `file_bytes`, read with `read_at(offset, size) -> bytes`.
 
-    Five reads for an ordinary Go program. Raises FormatError when the file is not ELF, is truncated, or
-    lies about its build information.
+    Three or four reads for a program of Go >= 1.18 with section headers, at most 512 MiB for a file without.
+    Raises FormatError when the file is not ELF, is truncated, or lies about its build information.
     """
     elf = Elf(read_at, file_bytes)
     build = Build(elf.arch, elf.kind == ET_DYN)
@@ -170,7 +170,7 @@ def _from_section(elf: Elf) -> tuple[str, str] | None:
 
 
 def _from_scan(elf: Elf, likely: bool) -> tuple[str, str] | None:
-    """Search writable segments first: a program that itself reads build information has the magic elsewhere."""
+    """Writable segments first: a program that itself reads build information has the magic in others."""
     likely = likely or not elf.has_sections
     writable = [segment for segment in elf.loads() if segment.flags & PF_W]
     others = [segment for segment in elf.loads() if not segment.flags & PF_W] if likely else []

@@ -1,5 +1,4 @@
-"""Control groups, v1 and v2: which one a process is in, whose container that is, and what its memory files
-say.
+"""Control groups, v1 and v2: which one a process is in, whose container it is, what its memory files say.
 
 Everything here takes text (or a callable that gives it) and opens nothing itself. Formats: cgroups(7), the
 kernel's Documentation/admin-guide/cgroup-v1/memory.rst and cgroup-v2.rst. All figures are bytes.
@@ -66,9 +65,7 @@ class CgroupPaths:
 
     @property
     def outside_namespace(self) -> bool:
-        """The cgroup lies outside the reader's cgroup namespace ("/.." leads the path):
-        cgroup_namespaces(7).
-        """
+        """The path leads out of the reader's cgroup namespace, by "/.." (cgroup_namespaces(7))."""
         path = self.memory_path
         return path is not None and (path == "/.." or path.startswith("/../"))
 
@@ -114,7 +111,7 @@ def parse_paths(text: bytes | str) -> CgroupPaths:
     for line in (text if isinstance(text, str) else text.decode("utf-8", "surrogateescape")).split("\n"):
         number, _, rest = line.partition(":")
         controllers, colon, path = rest.partition(":")
-        if not colon or not number.isdecimal() or path[:1] != "/":
+        if not colon or not number.isdecimal() or path[:1] != "/" or "\0" in path:
             continue
         if not controllers and path.endswith(" (deleted)"):
             path, deleted = path[: -len(" (deleted)")], True
@@ -126,9 +123,7 @@ def parse_paths(text: bytes | str) -> CgroupPaths:
 
 
 def identify(path: str) -> ContainerId | None:
-    """The innermost container that a cgroup path names; None for what is no container, and where it is not
-    certain.
-    """
+    """The innermost container that a cgroup path names; None where there is none, or none for certain."""
     if path == "/" or len(path) > PATH_MAX:
         return None
     parts = _parts(path)
@@ -156,13 +151,13 @@ def unit_of(path: str) -> str | None:
 
 
 def _parts(path: str) -> list[str]:
-    """A runtime told to use the systemd driver that does not leaves "SLICE:PREFIX:ID" as the name of one
-    folder.
+    """The folders of a path; "SLICE:PREFIX:ID" is one name where runc was given systemd's form but not its
+    driver, and counts as the two folders that were meant.
     """
     parts = path.split("/")
     if ":" not in path:
         return parts
-    split = []
+    split: list[str] = []
     for part in parts:
         words = part.split(":", 2)
         whole = len(words) == 3 and words[0].endswith(".slice")
@@ -211,9 +206,7 @@ def _pod_above(parts: list[str], index: int, kubernetes: bool) -> tuple[str | No
 
 
 def _pod(part: str) -> str | None:
-    """cgroupfs driver: podUID; systemd driver: kubepods[-QOS]-podU_I_D.slice (kubelet
-    cm/cgroup_manager_linux.go).
-    """
+    """podUID (cgroupfs driver) or kubepods[-QOS]-podU_I_D.slice (kubelet cm/cgroup_manager_linux.go)."""
     if part.startswith("pod"):
         uid = part[3:]
     elif part.endswith(".slice") and "kubepods" in part:
@@ -290,9 +283,7 @@ def _mount(line: str) -> Mount | None:
 
 
 def _narrowness(mount: Mount) -> int:
-    """A root of "/../.." lies two levels above the reader's namespace, one of "/a/b" two levels below its
-    root.
-    """
+    """Levels of the mount's root below the root of the reader's namespace; "/../.." is two above it."""
     return sum(-1 if part == ".." else 1 for part in mount.root.split("/") if part)
 
 
@@ -313,9 +304,7 @@ def join(mount: Mount, path: str) -> str | None:
 
 
 def folder_of(mounts: dict[int, list[Mount]], paths: CgroupPaths) -> tuple[Mount, str]:
-    """The mount that shows the memory cgroup of a process, and its folder there; Missing says why there is
-    none.
-    """
+    """The mount that shows a process's memory cgroup, and its folder there; Missing says why none does."""
     if paths.memory_path is None:
         raise Missing("/proc/PID/cgroup names no hierarchy with the memory controller")
     for mount in mounts.get(paths.version, ()):
@@ -324,10 +313,8 @@ def folder_of(mounts: dict[int, list[Mount]], paths: CgroupPaths) -> tuple[Mount
             return mount, folder
     if paths.version not in mounts:
         raise Missing(f"cgroup v{paths.version} with the memory controller is not mounted here")
-    where = (
-        "lies outside this cgroup namespace" if paths.outside_namespace else "is not below any mounted one"
-    )
-    raise Missing(f"cgroup {paths.memory_path} {where}")
+    where = "outside this cgroup namespace" if paths.outside_namespace else "not below any mounted one"
+    raise Missing(f"cgroup {paths.memory_path} is {where}")
 
 
 def way_up(mount: Mount, folder: str) -> list[str]:
@@ -347,10 +334,8 @@ class MemoryFiles:
 
     def __init__(
         self,
-        *,
         usage: str,
         limit: str,
-        stat: str,
         peak: str,
         events: str,
         high: str | None = None,
@@ -358,7 +343,7 @@ class MemoryFiles:
     ) -> None:
         self.usage = usage
         self.limit = limit
-        self.stat = stat
+        self.stat = "memory.stat"
         self.peak = peak
         self.events = events
         self.high = high
@@ -371,7 +356,6 @@ FILES: dict[int, MemoryFiles] = {
     1: MemoryFiles(
         usage="memory.usage_in_bytes",
         limit="memory.limit_in_bytes",
-        stat="memory.stat",
         peak="memory.max_usage_in_bytes",
         events="memory.oom_control",
         kernel="memory.kmem.usage_in_bytes",
@@ -379,7 +363,6 @@ FILES: dict[int, MemoryFiles] = {
     2: MemoryFiles(
         usage="memory.current",
         limit="memory.max",
-        stat="memory.stat",
         peak="memory.peak",
         events="memory.events",
         high="memory.high",
@@ -416,9 +399,7 @@ def parse_limit(data: bytes) -> int | None:
 
 
 def effective_limit(limits: Iterable[int | None]) -> int | None:
-    """The limit that is reached first: the smallest of a cgroup's and of all above it; None when none has
-    one.
-    """
+    """The limit that is reached first: the smallest of a cgroup's and of all above it; None without any."""
     return min((limit for limit in limits if limit is not None), default=None)
 
 
@@ -459,9 +440,7 @@ class Cgroup:
         self.unread: dict[str, str] = {}
 
     def figure(self, v2_key: str, v1_key: str | None = None) -> int | None:
-        """A figure of memory.stat by its key in v2 (and in v1 where that differs), the cgroups below
-        included.
-        """
+        """A figure of memory.stat by its key in v2 (v1 where that differs), the cgroups below included."""
         if self.version != 1:
             return self.stat.get(v2_key)
         key = v1_key or v2_key
@@ -477,9 +456,7 @@ class Cgroup:
 
     @property
     def rss_bytes(self) -> int | None:
-        """The name that v1, docker and cAdvisor use for `anon_bytes`: without files, so less than a
-        process's RSS.
-        """
+        """What v1 and cAdvisor call RSS: `anon_bytes`. The RSS of a process has its files too."""
         return self.anon_bytes
 
     @property
@@ -494,8 +471,7 @@ class Cgroup:
 
     @property
     def working_set_bytes(self) -> int | None:
-        """usage - inactive_file, never negative: cAdvisor's container_memory_working_set_bytes
-        (setMemoryStats).
+        """usage - inactive_file, at least 0: container_memory_working_set_bytes (cAdvisor setMemoryStats).
 
         Lazily freed pages lie on the inactive file list (mm/swap.c: lru_lazyfree, Linux 4.12+), so they are
         not in it, and stay out when they are used again until reclaim looks at them.
@@ -507,12 +483,11 @@ class Cgroup:
 
     @property
     def lazyfree_upper_bytes(self) -> int | None:
-        """Anonymous pages on the file lists: active_file + inactive_file - (file - shmem - swap cache), at
-        least 0.
+        """Anonymous pages on the file lists: active_file + inactive_file - (file - shmem - swap cache).
 
         An upper bound of the lazily freed memory: pages written again stay on the list until reclaim looks at
         them. Locked file pages are in `file` and on neither list, so it may be low by them (key
-        "unevictable").
+        "unevictable"). Never negative.
         """
         active, inactive = self.figure("active_file"), self.figure("inactive_file")
         file, shmem = self.file_bytes, self.shmem_bytes
@@ -523,8 +498,7 @@ class Cgroup:
 
 
 def read_cgroup(paths: CgroupPaths, read: Callable[[str], bytes]) -> Cgroup:
-    """The memory figures of a process's cgroup. `read("memory.stat")` gives a file of its folder or raises
-    OSError.
+    """The memory figures of a process's cgroup; `read("memory.stat")` gives that file or raises OSError.
 
     Missing without memory.stat: the controller is not there, or the cgroup has gone. A file besides that
     cannot be read leaves None and a line in `unread`. On v1 `limit_bytes` is already the smallest on the way
@@ -572,9 +546,7 @@ def _reason(error: OSError | FormatError) -> str:
 
 
 def _why_no_stat(paths: CgroupPaths, name: str, error: OSError | FormatError) -> str:
-    """ENOENT: no controller here, or the cgroup has gone; ENODEV: it went while it was being read
-    (kernfs).
-    """
+    """ENOENT: no controller here, or the cgroup has gone; ENODEV: it went while it was read (kernfs)."""
     what = f"cgroup v{paths.version} {paths.memory_path}: {name}: {_reason(error)}"
     if paths.deleted:
         return f"{what}; the cgroup has been removed"

@@ -168,8 +168,9 @@ class Elf:
     def _extended_count(self) -> int:
         """With 65535 or more program headers their number is the sh_info of section 0 (gABI, PN_XNUM)."""
         low = 44 if self.word_bytes == 8 else 28
-        raw = self.read(self._table_place[0] + low, 4)
-        if len(raw) < 4:
+        shoff = self._table_place[0]
+        raw = self.read(shoff + low, 4)
+        if not shoff or len(raw) < 4:
             raise FormatError("truncated ELF file: the number of its program headers is cut off")
         return self.number(raw)
 
@@ -310,7 +311,8 @@ class Elf:
         wanted = max(0, (end - start) // self.word_bytes)
         found: dict[int, int] = {}
         guess = self._bisect(offset, count, start)
-        self._collect(offset, guess, min(count, guess + wanted), start, end, found)
+        near = min(count, guess + min(wanted, _RELA_CHUNK_ENTRIES))
+        self._collect(offset, guess, near, start, end, found)
         for index in range(0, count, _RELA_CHUNK_ENTRIES):
             if len(found) >= wanted:
                 break

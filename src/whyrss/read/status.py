@@ -11,9 +11,7 @@ from whyrss.errors import FormatError
 KIB = 1024
 PF_KTHREAD = 0x00200000  # include/linux/sched.h, unchanged since 2.6.27
 NUMBER_DIGITS = 20  # what an unsigned 64-bit number takes
-ENVIRON_MAX_BYTES = (
-    8 << 20
-)  # execve(2) allows 6 MiB for arguments and environment together (fs/exec.c, 4.13+)
+ENVIRON_MAX_BYTES = 8 << 20  # execve(2) takes 6 MiB of arguments and environment (fs/exec.c, 4.13+)
 STAT_MAX_BYTES = 4096  # 52 figures and a name of at most 64 characters
 TEXT_MAX_BYTES = 1 << 20  # the other files are a few KiB
 
@@ -64,9 +62,7 @@ def size_bytes(fields: dict[str, str], key: str) -> int | None:
 
 
 def parse_stat(data: bytes) -> Stat:
-    """/proc/PID/stat. The name stands in parentheses and may itself hold ") (" and newlines: the last ")"
-    ends it.
-    """
+    """/proc/PID/stat. The name in parentheses may hold ") (" and newlines itself: the last ")" ends it."""
     data = data[:STAT_MAX_BYTES]
     start, end = data.find(b"(", 0, 32), data.rfind(b")")
     after = data[end + 1 :].split(None, 20)
@@ -148,12 +144,9 @@ def parse_meminfo(data: bytes) -> dict[str, int]:
 
 
 def parse_thp(data: bytes) -> str:
-    """The choice in brackets of a file in /sys/kernel/mm/transparent_hugepage: "always [madvise] never" ->
-    "madvise".
-    """
-    chosen = [
-        word[1:-1] for word in _text(data[:256], "switch").split() if word[:1] == "[" and word[-1:] == "]"
-    ]
+    """The choice in /sys/kernel/mm/transparent_hugepage/*: "always [madvise] never" -> "madvise"."""
+    words = _text(data[:256], "switch").split()
+    chosen = [word[1:-1] for word in words if word[:1] == "[" and word[-1:] == "]"]
     if len(chosen) != 1 or not chosen[0]:
         raise FormatError("no choice in brackets in the text of a huge page switch")
     return chosen[0]
@@ -169,7 +162,7 @@ def unescape(text: str) -> str:
 
 def _unescape_one(piece: str) -> str:
     octal = piece[:3]
-    if len(octal) == 3 and not octal.strip("01234567") and octal < "200":
+    if len(octal) == 3 and not octal.strip("01234567") and "000" < octal < "200":
         return chr(int(octal, 8)) + piece[3:]
     return "\\" + piece
 

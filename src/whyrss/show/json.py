@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from whyrss.errors import Missing
+from whyrss.read.cgroup import Cgroup
 from whyrss.show.sentence import sentence
-from whyrss.snapshot import Build, Cgroup, Host, Process
+from whyrss.snapshot import Build, Host, Process
 from whyrss.version import __version__
 
 TYPE_CHECKING = False

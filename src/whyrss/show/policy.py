@@ -12,8 +12,8 @@ WIDTH = 80
 
 
 def render_policy(policy: Policy) -> str:
-    """Numbered steps with their sources in brackets and a conclusion, in lines of at most WIDTH columns unless a
-    word is longer. Ends with a newline."""
+    """Numbered steps with their sources in brackets and a conclusion, in lines of at most WIDTH columns
+    unless a word is longer. Ends with a newline."""
     lines = _wrap(f"{policy.go} on Linux {policy.kernel}", "", "")
     for number, step in enumerate(policy.steps, 1):
         first = f"{number:3}. "
@@ -23,8 +23,8 @@ def render_policy(policy: Policy) -> str:
 
 
 def policy_document(policy: Policy, godebug: Mapping[str, str]) -> dict[str, object]:
-    """What --json prints: strings, but for `godebug` (an object of strings), `fallback` (a string or null) and
-    `steps` (a list of strings)."""
+    """What --json prints: strings, but for `godebug` (an object of strings), `fallback` (a string or null)
+    and `steps` (a list of strings)."""
     return {
         "go": policy.go.text,
         "kernel": policy.kernel,

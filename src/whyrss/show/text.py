@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from whyrss.account import Line
 from whyrss.errors import Missing
 from whyrss.finding import PROBLEM
 from whyrss.show.sentence import sentence, summary
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 WIDTH = 80
 BAR_WIDTH = 26
 NAME_WIDTH = 30
-MAX_CHILDREN = 8  # the largest of a line's children; the rest is one line, so that nothing is dropped
+DEPTH = 3  # as deep as heap/released/lazyfree; the segments of a library are for --json
+SMALL_SHARE = 100
 
 PLAIN = {"problem": "", "note": "", "bold": "", "dim": "", "off": ""}
 COLOURS = {"problem": "\x1b[1;31m", "note": "\x1b[33m", "bold": "\x1b[1m", "dim": "\x1b[2m", "off": "\x1b[0m"}
@@ -80,34 +82,32 @@ def _language(snapshot: Snapshot) -> str:
 
 
 def _account(verdict: Verdict, paint: dict[str, str]) -> list[str]:
-    rss_bytes = verdict.account.rss_bytes
-    lines = []
-    stack = [(0, verdict.account.root)]
-    while stack:
-        depth, line = stack.pop()
-        lines.append(_line(depth, line.name, line.bytes, rss_bytes, paint))
-        children = [child for child in line.children if child.bytes or depth == 0]
-        if depth:
-            children.sort(key=lambda child: -child.bytes)
-        for child in reversed(children[:MAX_CHILDREN]):
-            stack.append((depth + 1, child))
-        rest = children[MAX_CHILDREN:]
-        if depth and rest:
-            from whyrss.account import Line
-
-            more = Line(f"({len(rest)} more)", sum(child.bytes for child in rest))
-            stack.insert(len(stack) - MAX_CHILDREN, (depth + 1, more))
-        elif not depth:
-            for child in reversed(rest):
-                stack.insert(len(stack) - MAX_CHILDREN, (depth + 1, child))
-    residue_bytes = verdict.account.residue_bytes
-    if residue_bytes:
-        lines += wrap(f"RSS moved by {size(residue_bytes)} while it was read.", "  ")
+    root = verdict.account.root
+    lines = [_line(0, root, root.bytes, paint)]
+    for line in root.children:
+        lines += _branch(1, line, root.bytes, paint)
+    if verdict.account.residue_bytes:
+        lines += wrap(f"RSS moved by {size(verdict.account.residue_bytes)} while it was read.", "  ")
     return lines
 
 
-def _line(depth: int, name: str, size_bytes: int, rss_bytes: int, paint: dict[str, str]) -> str:
-    label = "  " * depth + _short(clean(name), NAME_WIDTH - 2 * depth)
+def _branch(depth: int, line: Line, rss_bytes: int, paint: dict[str, str]) -> list[str]:
+    """A line and its children, the largest first; those below a hundredth of RSS become one line together."""
+    lines = [_line(depth, line, rss_bytes, paint)]
+    if depth == DEPTH:
+        return lines
+    children = sorted((child for child in line.children if child.bytes), key=lambda child: -child.bytes)
+    small = [child for child in children[1:] if child.bytes * SMALL_SHARE < rss_bytes]
+    if len(small) > 1:
+        children = [*children[: -len(small)], Line(f"({len(small)} more)", sum(child.bytes for child in small))]
+    for child in children:
+        lines += _branch(depth + 1, child, rss_bytes, paint)
+    return lines
+
+
+def _line(depth: int, line: Line, rss_bytes: int, paint: dict[str, str]) -> str:
+    size_bytes = line.bytes
+    label = "  " * depth + _short(clean(line.name), NAME_WIDTH - 2 * depth)
     cells = round(BAR_WIDTH * size_bytes / rss_bytes) if rss_bytes else 0
     bar = paint["dim"] + "█" * cells + paint["off"] if cells else ""
     return f"{label:<{NAME_WIDTH}} {size(size_bytes):>10} {share(size_bytes, rss_bytes):>8}  {bar}".rstrip()

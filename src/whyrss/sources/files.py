@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 
+from whyrss import ahead
 from whyrss.errors import FormatError
 
 TYPE_CHECKING = False
@@ -39,7 +40,9 @@ class LiveFiles:
         return f"{self._roots.get(top, '/' + top)}/{rest}"
 
     def read(self, path: str, limit_bytes: int = LIMIT_BYTES) -> bytes:
-        return read_file(self.path(path), limit_bytes)
+        full = self.path(path)
+        ready = ahead.take(full)
+        return read_file(full, limit_bytes) if ready is None else ready
 
     def link(self, path: str) -> str:
         return os.readlink(self.path(path))

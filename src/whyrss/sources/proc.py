@@ -9,8 +9,7 @@ from errno import EACCES, ENOENT, EPERM, ESRCH
 from whyrss.errors import DeniedError, FormatError, GoneError, Missing, TargetError
 from whyrss.read import status as text
 from whyrss.read.smaps import parse_smaps
-from whyrss.snapshot import Build, Cgroup, Host, Process, Snapshot, Status, Vmas, attempt
-from whyrss.sources.cgroup import collect_cgroup
+from whyrss.snapshot import Build, Deferred, Host, Process, Snapshot, Status, Vmas, attempt
 from whyrss.sources.executable import build_of, load_build
 from whyrss.sources.files import LiveFiles
 
@@ -19,9 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
 
-    T = TypeVar("T")
-
+    from whyrss.read.cgroup import Cgroup
     from whyrss.sources.files import Files
+
+    T = TypeVar("T")
 
 SMAPS_LIMIT_BYTES = 2 << 30  # 2.8 million VMAs; the default of vm.max_map_count is 65,530
 
@@ -42,15 +42,15 @@ class ProcSource:
         try:
             stat = self.stat()
             vmas = self._vmas()
-            sections: dict[type, object] = {
-                Vmas: vmas,
-                Process: self._process(stat),
-                Build: attempt(self._build),
-                Status: attempt(self._status),
-                Cgroup: attempt(self._cgroup),
-                Host: attempt(self._host),
+            sections: dict[str, object] = {
+                "Vmas": vmas,
+                "Process": self._process(stat),
+                "Build": attempt(self._build),
+                "Host": self._host(),
+                "Status": Deferred(self._status),
+                "Cgroup": Deferred(self._cgroup),
             }
-            self._same(stat, pidfd)
+            self._same(stat)
         finally:
             if pidfd >= 0:
                 os.close(pidfd)
@@ -58,12 +58,19 @@ class ProcSource:
         target = str(self.pid) if self.files.live else self._meta.get("from", "recording")
         return Snapshot(taken_at, target, self._cat, sections)
 
-    def collect_extras(self) -> None:
-        """Reads what only a recording wants: the kernel's own sum, which is a second walk over all pages."""
+    def collect_all(self) -> Snapshot:
+        """Like collect, with everything that is read late, and the kernel's own sum, a second walk over all
+        pages: what a recording keeps."""
+        from whyrss.read.cgroup import Cgroup
+
+        snapshot = self.collect()
+        snapshot.get(Status)
+        snapshot.get(Cgroup)
         try:
             self._read("smaps_rollup")
         except TargetError:
             pass
+        return snapshot
 
     def rollup(self) -> Vmas:
         """smaps_rollup: all mappings as one, to check the sum against. Raises TargetError."""
@@ -92,13 +99,12 @@ class ProcSource:
                 raise GoneError(f"{self.pid} is no process", "a thread has no memory of its own; name its process") from None
             return -1  # a kernel before 5.3: the start time alone has to do
 
-    def _same(self, before: text.Stat, pidfd: int) -> None:
+    def _same(self, before: text.Stat) -> None:
         """Raises GoneError where the process ended, or where the PID is another process's now."""
         if not self.files.live:
             return
         after = text.parse_stat(self._read("stat"))
-        ended = pidfd >= 0 and _ended(pidfd)
-        if ended or after.start_ticks != before.start_ticks:
+        if after.state in "ZX" or after.start_ticks != before.start_ticks:
             raise GoneError(f"process {self.pid} ended while it was read")
 
     def _read(self, name: str, limit_bytes: int = 4 << 20) -> bytes:
@@ -178,6 +184,8 @@ class ProcSource:
         return Status(fields, limits)
 
     def _cgroup(self) -> Cgroup:
+        from whyrss.sources.cgroup import collect_cgroup
+
         return collect_cgroup(self.files, self._missing("cgroup"))
 
     def _host(self) -> Host:
@@ -193,13 +201,6 @@ class ProcSource:
             return parse(self.files.read(path))
         except (OSError, FormatError):
             return None
-
-
-def _ended(pidfd: int) -> bool:
-    """A pidfd becomes readable when its process ends (pidfd_open(2))."""
-    import select
-
-    return bool(select.select([pidfd], [], [], 0)[0])
 
 
 def _same_namespace(files: Files) -> None:

@@ -62,8 +62,7 @@ def record(pid: int, to: str, live: LiveFiles | None = None) -> int:
     folder. All or nothing. Returns the bytes written; raises TargetError."""
     keeping = KeepingFiles(live or LiveFiles())
     source = ProcSource(pid, keeping)
-    snapshot = source.collect()
-    source.collect_extras()
+    snapshot = source.collect_all()
     build = snapshot.get(Build)
     if build is not None:
         keeping.kept[f"proc/{pid}/exe.build"] = dump_build(build)
