@@ -43,9 +43,7 @@ def needs_linux() -> None:
         pytest.skip(f"needs Linux on {' or '.join(MACHINES)}, this is {here}")
 
 
-def go_program(
-    version: str, name: str = "lazyfree", flags: Sequence[str] = (), env: Mapping[str, str] = {}
-) -> Path:
+def go_program(version: str, name: str = "lazyfree", flags: Sequence[str] = (), env: Mapping[str, str] = {}) -> Path:
     """The lab program `name` built by that Go (downloaded at need); `flags` and `env` are `go build`'s."""
     needs_linux()
     return toolchain.build(toolchain.find(version), PROGRAMS / f"{name}.go", flags=flags, env=env)

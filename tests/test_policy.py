@@ -74,9 +74,7 @@ def test_before_1_12_the_variable_means_nothing(minor: int) -> None:
 
 
 @pytest.mark.parametrize("kernel", ["3.10.0-1160.el7.x86_64", "4.4", "4.4.0-210-generic"])
-@pytest.mark.parametrize(
-    ("version", "godebug"), [("go1.12", ""), ("go1.15.15", ""), ("go1.27", "madvdontneed=0")]
-)
+@pytest.mark.parametrize(("version", "godebug"), [("go1.12", ""), ("go1.15.15", ""), ("go1.27", "madvdontneed=0")])
 def test_a_kernel_before_4_5_makes_it_fall_back(version: str, godebug: str, kernel: str) -> None:
     policy = policy_of(version, kernel, godebug)
     assert (policy.chosen, policy.advice, policy.fallback) == ("MADV_FREE", "MADV_DONTNEED", "MADV_DONTNEED")
@@ -278,9 +276,7 @@ def test_finds_what_was_linked_in(ldflags: str) -> None:
     assert parse_ldflags(ldflags) == {"madvdontneed": "0", "gctrace": "0"}
 
 
-@pytest.mark.parametrize(
-    "ldflags", ["", "-s -w", "-X", "-X=", "-X main.godebugDefault=madvdontneed=0", "-X 'open"]
-)
+@pytest.mark.parametrize("ldflags", ["", "-s -w", "-X", "-X=", "-X main.godebugDefault=madvdontneed=0", "-X 'open"])
 def test_finds_nothing_where_nothing_was_linked_in(ldflags: str) -> None:
     assert parse_ldflags(ldflags) == {}
 
@@ -359,9 +355,7 @@ def test_prints_numbered_steps_in_80_columns_and_a_conclusion(capsys: pytest.Cap
 
 
 def test_the_document_has_its_keys(capsys: pytest.CaptureFixture[str]) -> None:
-    document = json.loads(
-        output(capsys, "1.27.3", "--kernel", "4.4", "--godebug", "madvdontneed=0,a=1", "--json")
-    )
+    document = json.loads(output(capsys, "1.27.3", "--kernel", "4.4", "--godebug", "madvdontneed=0,a=1", "--json"))
     assert list(document) == ["go", "kernel", "godebug", "advice", "fallback", "steps"]
     assert document["go"] == "go1.27.3"
     assert document["kernel"] == "4.4"
@@ -443,12 +437,8 @@ def test_a_process_gives_version_kernel_and_godebug(
     assert (asked["kernel"], asked["godebug"], asked["fallback"]) == ("6.1", {}, None)
 
 
-def test_a_process_can_have_it_linked_in(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    build = SimpleNamespace(
-        go_version="go1.27.3", settings={"-ldflags": "-X runtime.godebugDefault=madvdontneed=0"}
-    )
+def test_a_process_can_have_it_linked_in(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    build = SimpleNamespace(go_version="go1.27.3", settings={"-ldflags": "-X runtime.godebugDefault=madvdontneed=0"})
     Target(monkeypatch, Build=build, Process=SimpleNamespace(environ={}))
     assert json.loads(output(capsys, "1234", "--json", "--kernel", "6.1"))["advice"] == "MADV_FREE"
 

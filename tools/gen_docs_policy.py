@@ -103,8 +103,7 @@ def _kernel_rows() -> list[list[str]]:
 
 def _source_rows() -> list[list[str]]:
     return [
-        [_range(since, until), f"`{fact}`", _text(value), source]
-        for since, until, fact, value, source in table.ROWS
+        [_range(since, until), f"`{fact}`", _text(value), source] for since, until, fact, value, source in table.ROWS
     ]
 
 

@@ -1,14 +1,14 @@
 """Every error that may reach a user, and the exit code of each.
 
-    WhyrssError
-    |-- UsageError        2    the command line cannot mean anything
-    |-- TargetError       3    the target cannot be read
-    |   |-- GoneError          no such process, or it ended or was replaced while being read
-    |   |-- DeniedError        the kernel refuses; names the capability
-    |   `-- FormatError        a file that is not what it claims to be
-    `-- RefusedError      4    a change was refused, or could not be verified
-    Missing                    one section of a snapshot could not be read (never reaches the user as an error:
-                               it becomes a "not checked" line with its reason)
+WhyrssError
+|-- UsageError        2    the command line cannot mean anything
+|-- TargetError       3    the target cannot be read
+|   |-- GoneError          no such process, or it ended or was replaced while being read
+|   |-- DeniedError        the kernel refuses; names the capability
+|   `-- FormatError        a file that is not what it claims to be
+`-- RefusedError      4    a change was refused, or could not be verified
+Missing                    one section of a snapshot could not be read (never reaches the user as an error:
+                           it becomes a "not checked" line with its reason)
 """
 
 from __future__ import annotations

@@ -31,7 +31,8 @@ class Finding:
     `reclaimable_bytes` could leave RSS now; `affects` names the figures of an operator that it moves."""
 
     __slots__ = (
-        "affects", "bytes", "cause", "confidence", "evidence", "fixes", "line", "reclaimable_bytes", "summary", "weight"
+        "affects", "bytes", "cause", "confidence", "evidence", "fixes", "line", "reclaimable_bytes", "summary",
+        "weight",
     )  # fmt: skip
 
     def __init__(

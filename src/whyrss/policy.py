@@ -99,9 +99,7 @@ def parse_godebug(text: str, go: GoVersion | None = None) -> dict[str, str]:
     settings: dict[str, str] = {}
     for field in text.split(","):
         key, equals, value = field.partition("=")
-        if not equals or (
-            key in settings and key in table.INTEGER_VARIABLES and _int32(value, minor) is None
-        ):
+        if not equals or (key in settings and key in table.INTEGER_VARIABLES and _int32(value, minor) is None):
             continue
         settings[key] = value
     return settings
@@ -153,11 +151,7 @@ def fact_of(minor: int, fact: str) -> tuple[str | bool | tuple[str, ...] | None,
 def kernel_fact_of(release: tuple[int, ...], fact: str) -> tuple[str | bool, str]:
     """(value, source) of a fact of facts/kernel.py in that kernel. Raises Missing where there is no row."""
     for since, until, name, value, source in linux.ROWS:
-        if (
-            name == fact
-            and (since is None or since <= release[:2])
-            and (until is None or release[:2] < until)
-        ):
+        if name == fact and (since is None or since <= release[:2]) and (until is None or release[:2] < until):
             return value, source
     raise Missing(f"no row for {fact} in Linux {'.'.join(map(str, release))}")
 
@@ -181,9 +175,7 @@ def _chosen(
     else:
         exists, source = fact_of(go.minor, "has_madvdontneed")
         if exists:
-            steps.append(
-                f"GODEBUG in its environment does not set madvdontneed, so it changes nothing [{source}]"
-            )
+            steps.append(f"GODEBUG in its environment does not set madvdontneed, so it changes nothing [{source}]")
     return choice
 
 
@@ -204,9 +196,7 @@ def _setting(go: GoVersion, value: str, name: str, steps: list[str]) -> tuple[st
     number = _int32(value, go.minor)
     if number is None:
         source = fact_of(go.minor, "plus_is_number")[1]
-        steps.append(
-            f"{name}{_shown(value)} is ignored: {go.release} reads no 32-bit integer in it [{source}]"
-        )
+        steps.append(f"{name}{_shown(value)} is ignored: {go.release} reads no 32-bit integer in it [{source}]")
         return None
     advice, source = fact_of(go.minor, "advice_if_not_zero" if number else "advice_if_zero")
     meaning = "" if value in ("0", "1") else f" (read as {number})"

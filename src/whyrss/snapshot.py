@@ -88,8 +88,9 @@ class Deferred:
 
 class Snapshot:
     """What was found at one moment. `snapshot[Build]` is the section of that type, or raises the Missing that
-    says why it could not be read. `sections` are by the name of their type. `cat` is the shell command that prints a file of this snapshot, with `{}`
-    for the path under /proc/PID."""
+    says why it could not be read. `sections` are by the name of their type, so that a type which nobody asks
+    for need not be imported. `cat` is the shell command that prints a file of this snapshot, with `{}` for the
+    path under /proc/PID; `target` is its PID, or where the recording lies."""
 
     __slots__ = ("_sections", "cat", "taken_at", "target")
 

@@ -118,9 +118,7 @@ def test_failed_downloads_are_told_by_source_and_leave_nothing(empty_cache: Path
     assert not list((empty_cache / "go").iterdir())
 
 
-@pytest.mark.parametrize(
-    "version", ["", "1", "1.x", "go1.21", "1.21.1.1", "../1.21", "-1.2", "1.21\n", "1.\u0662"]
-)
+@pytest.mark.parametrize("version", ["", "1", "1.x", "go1.21", "1.21.1.1", "../1.21", "-1.2", "1.21\n", "1.\u0662"])
 def test_what_is_no_version_is_refused(empty_cache: Path, version: str) -> None:
     with pytest.raises(TargetError, match="is no version of Go"):
         toolchain.find(version)

@@ -166,9 +166,9 @@ def test_module_and_quoted_settings(version: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        r'"a\"b=c"="v \x41\n\u00e9\U0001f600"',
+        r'"a\"b=c"="v \x41B\n\u00e9e\U0001f600"',
         r'"a\\"="\\n\"\t"',
-        "`a\"=`=`v \\n`",
+        '`a"=`=`v \\n`',
         'plain="two words"',
         "plain=",
     ],

@@ -512,9 +512,7 @@ def test_hostile_texts(text: bytes) -> None:
             continue
 
 
-@given(
-    st.dictionaries(st.sampled_from([*V1_FILES, *V2_FILES]), st.binary(max_size=60)), st.sampled_from([1, 2])
-)
+@given(st.dictionaries(st.sampled_from([*V1_FILES, *V2_FILES]), st.binary(max_size=60)), st.sampled_from([1, 2]))
 @settings(deadline=None)
 def test_hostile_files(files: dict[str, bytes], version: int) -> None:
     paths = CgroupPaths({"memory" if version == 1 else "": "/a"}, deleted=False)
@@ -572,9 +570,7 @@ def folder() -> Iterator[Path]:
 
 
 def test_a_real_v1_cgroup_with_lazily_freed_memory(folder: Path) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-S", "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    child = subprocess.Popen([sys.executable, "-S", "-c", CHILD], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert child.stdin and child.stdout
     try:
         (folder / "cgroup.procs").write_text(str(child.pid))

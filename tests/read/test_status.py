@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from whyrss.errors import FormatError
 from whyrss.read import status
 
-STATUS = b"Name:\tetcd\nUmask:\t0022\nState:\tS (idle)\nPid:\t42\nVmRSS:\t    1700 kB\nThreads:\t7\nGroups:\t \n"
+STATUS = b"Name:\tetcd\nUmask:\t0022\nState:\tS (sleeping)\nPid:\t42\nVmRSS:\t    1700 kB\nThreads:\t7\nGroups:\t \n"
 STAT = b"(etcd) S 1 42 42 0 -1 4194560 100 0 0 0 5 6 0 0 20 0 7 0 8412 2183168 425 18446744073709551615\n"
 LIMITS = (
     b"Limit                     Soft Limit           Hard Limit           Units     \n"
@@ -35,7 +35,7 @@ MEMINFO = b"MemTotal:       24684084 kB\nHugePages_Total:       3\nHugepagesize:
 def test_status_keeps_every_line() -> None:
     fields = status.parse_status(STATUS)
     assert fields["Name"] == "etcd"
-    assert fields["State"] == "S (idle)"
+    assert fields["State"] == "S (sleeping)"
     assert fields["Groups"] == ""
     assert len(fields) == 7
 

@@ -39,8 +39,8 @@ def run(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="whyrss lab",
-        description="Reproduce a cause on this machine: a program that has it runs as a child, whyrss explains it from "
-        "outside, applies the fix, and explains again. Without a cause: the list.",
+        description="Reproduce a cause on this machine: a program that has it runs as a child, whyrss explains it "
+        "from outside, applies the fix, and explains again. Without a cause: the list.",
     )
     parser.add_argument("cause", nargs="?", help="for example lazyfree")
     parser.add_argument("--size", type=_mib, default=200, metavar="SIZE", help="memory to free (default 200MiB)")
@@ -91,7 +91,9 @@ def _show(experiment: Experiment, child: Child, go: str | None) -> int:
 
 def _figures(stats: dict[str, object]) -> str:
     return ", ".join(
-        f"{name} {size(value)}" for name, value in stats.items() if name in ("HeapInuse", "HeapSys") and isinstance(value, int)
+        f"{name} {size(value)}"
+        for name, value in stats.items()
+        if name in ("HeapInuse", "HeapSys") and isinstance(value, int)
     )
 
 

@@ -52,9 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "target", metavar="GOVERSION|TARGET", help="a release as in go1.15.15, or a process: PID, name"
     )
-    parser.add_argument(
-        "--kernel", help="kernel release as in 4.4 (default: this machine's, or the process's)"
-    )
+    parser.add_argument("--kernel", help="kernel release as in 4.4 (default: this machine's, or the process's)")
     parser.add_argument(
         "--godebug", help="its variable GODEBUG as in madvdontneed=1 (default: none, or the process's)"
     )

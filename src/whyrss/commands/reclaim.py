@@ -45,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
         "The process is not stopped; memory that it uses is not touched. Needs CAP_SYS_NICE and CAP_SYS_PTRACE.",
     )
     parser.add_argument("target", help="a PID or a process name")
-    parser.add_argument("-p", "--pid", action="store_true", help="TARGET is a PID or a name, whatever else it could be")
+    parser.add_argument(
+        "-p", "--pid", action="store_true", help="TARGET is a PID or a name, whatever else it could be"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
     parser.add_argument("--json", action="store_true", help="one JSON document")
     return parser

@@ -18,7 +18,9 @@ def run(argv: list[str]) -> int:
     if not source.files.live:
         raise UsageError(f"{options.target} is a recording already")
     written_bytes = record(source.pid, options.output)
-    print(f"{options.output}: {size(written_bytes)} of process {source.pid}; explain it with: whyrss {options.output}")
+    print(
+        f"{options.output}: {size(written_bytes)} of process {source.pid}; explain it with: whyrss {options.output}"
+    )
     return 0
 
 
@@ -30,5 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("target", help="a PID or a process name")
     parser.add_argument("-o", "--output", required=True, metavar="FILE", help="a new folder, or a file *.tar.gz")
-    parser.add_argument("-p", "--pid", action="store_true", help="TARGET is a PID or a name, whatever else it could be")
+    parser.add_argument(
+        "-p", "--pid", action="store_true", help="TARGET is a PID or a name, whatever else it could be"
+    )
     return parser

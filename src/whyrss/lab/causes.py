@@ -42,6 +42,8 @@ def _lazyfree_environ(go_version: str) -> dict[str, str]:
 
 EXPERIMENTS = {
     "lazyfree": Experiment(
-        "lazyfree", "memory given back with MADV_FREE stays in RSS until the kernel needs it", _lazyfree_environ
+        "lazyfree",
+        "memory given back with MADV_FREE stays in RSS until the kernel needs it",
+        _lazyfree_environ,
     )
 }

@@ -17,7 +17,11 @@ class Child:
 
     def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
-            list(argv), env=dict(env) if env is not None else None, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            list(argv),
+            env=dict(env) if env is not None else None,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self.pid = self._process.pid
         self.ready: dict[str, object] = {}
@@ -46,5 +50,7 @@ class Child:
         line = self._process.stdout.readline()
         if not line.startswith(word + " "):
             code = self._process.wait(10)
-            raise TargetError(f"the lab program ended with code {code} before it was ready: {line.strip() or 'no output'}")
+            raise TargetError(
+                f"the lab program ended with code {code} before it was ready: {line.strip() or 'no output'}"
+            )
         return line[len(word) + 1 :]

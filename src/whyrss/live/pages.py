@@ -1,5 +1,6 @@
-"""Which pages of a live process are lazily freed, by pagemap and kpageflags (Documentation/admin-guide/mm/pagemap.rst).
+"""Which pages of a live process are lazily freed, by pagemap and kpageflags.
 
+Documentation/admin-guide/mm/pagemap.rst.
 A page is lazily freed when it is anonymous and not swap-backed (mm/swap.c, lru_lazyfree). Pages that were
 written again keep that mark until reclaim looks at them; the kernel then sees that they are dirty and keeps
 them, so the mark may be asked for too much, but never costs the target a page (mm/vmscan.c, shrink_folio_list).
@@ -93,7 +94,9 @@ class PageMap:
         frames = [entry & PFN_MASK if entry & PRESENT else -1 for entry in entries]
         if self._flags < 0 or 0 in frames:
             raise DeniedError("page frames are hidden", "needs CAP_SYS_ADMIN to tell lazily freed pages from others")
-        return [frame > 0 and self._is_lazy(frame, flags) for frame, flags in zip(frames, self._read(frames), strict=True)]
+        return [
+            frame > 0 and self._is_lazy(frame, flags) for frame, flags in zip(frames, self._read(frames), strict=True)
+        ]
 
     def _read(self, frames: list[int]) -> list[int]:
         """The flags of each frame, neighbours read together; 0 for -1."""

@@ -88,7 +88,7 @@ def _ranges(pages: PageMap, vma: Vma, swap: bool) -> list[Range]:
     except DeniedError as error:
         if swap:
             raise RefusedError(
-                "this machine has swap, and lazily freed pages cannot be told from others, which would be swapped out",
+                "this machine has swap, and lazily freed pages cannot be told from others: those would be swapped out",
                 error.hint,
             ) from None
         return list(pages.present(vma.start, vma.end))
@@ -129,16 +129,17 @@ def measure(pid: int) -> Vmas:
 def batches(ranges: list[Range]) -> Iterator[list[Range]]:
     """The ranges in groups of at most BATCH_BYTES and BATCH_RANGES; a longer range is cut."""
     batch: list[Range] = []
-    room = BATCH_BYTES
+    room_bytes = BATCH_BYTES
     for start, end in ranges:
-        while start < end:
-            upto = min(end, start + room)
-            batch.append((start, upto))
-            room -= upto - start
-            start = upto
-            if not room or len(batch) == BATCH_RANGES:
+        at = start
+        while at < end:
+            upto = min(end, at + room_bytes)
+            batch.append((at, upto))
+            room_bytes -= upto - at
+            at = upto
+            if not room_bytes or len(batch) == BATCH_RANGES:
                 yield batch
-                batch, room = [], BATCH_BYTES
+                batch, room_bytes = [], BATCH_BYTES
     if batch:
         yield batch
 
@@ -164,7 +165,7 @@ def _madvise(pidfd: int, ranges: list[Range]) -> int:
     at = 0
     while at < len(ranges):
         rest = ranges[at:]
-        vector = (Iovec * len(rest))(*((start, end - start) for start, end in rest))
+        vector = (Iovec * len(rest))(*[Iovec(start, end - start) for start, end in rest])
         advised = libc.syscall(SYS_PROCESS_MADVISE, pidfd, vector, ctypes.c_size_t(len(rest)), MADV_PAGEOUT, 0)
         if advised < 0:
             return ctypes.get_errno()

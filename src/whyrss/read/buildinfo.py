@@ -350,7 +350,7 @@ def _closing_quote(text: str) -> int:
 
 def _unquote(text: str) -> str:
     """Undo strconv.Quote; a text that is not quoted, or wrongly, stays as it is."""
-    if len(text) < 2 or text[0] not in "\"`" or text[-1] != text[0]:
+    if len(text) < 2 or text[0] not in '"`' or text[-1] != text[0]:
         return text
     inner = text[1:-1]
     if text[0] == "`" or "\\" not in inner:

@@ -22,7 +22,11 @@ _NAME_WIDTH = 16
 # A line is as wide as `\nRss:                   4 kB`. Its newline and two letters of its name are compared for
 # every VMA: enough to see that the fields are in the same places, at a third of the price of comparing all.
 _LINE_WIDTH = 1 + _NAME_WIDTH + _NUMBER_WIDTH + 3
-_ENDS, _FIRSTS, _FOURTHS = slice(0, None, _LINE_WIDTH), slice(1, None, _LINE_WIDTH), slice(4, None, _LINE_WIDTH)
+_ENDS, _FIRSTS, _FOURTHS = (
+    slice(0, None, _LINE_WIDTH),
+    slice(1, None, _LINE_WIDTH),
+    slice(4, None, _LINE_WIDTH),
+)
 _PERMS = {
     f"{r}{w}{x}{s}".encode(): f"{r}{w}{x}{s}" for r in "r-" for w in "w-" for x in "x-" for s in "ps"
 }  # one string for all mappings alike
@@ -128,7 +132,13 @@ def _by_shape(data: bytes) -> list[Vma] | None:
     for part in parts[1:-1]:
         block = part[-width:]
         flags, newline, header = part[:-width].partition(b"\n")
-        if block[_ENDS] != ends or block[_FIRSTS] != firsts or block[_FOURTHS] != fourths or not newline or b"\n" in header:
+        if (
+            block[_ENDS] != ends
+            or block[_FIRSTS] != firsts
+            or block[_FOURTHS] != fourths
+            or not newline
+            or b"\n" in header
+        ):
             return None
         vma.flags = flags
         vma = Vma(header, layout, block, b"")

@@ -83,7 +83,11 @@ def _host(snapshot: Snapshot) -> dict[str, object]:
 
 
 def _line(line: Line) -> dict[str, object]:
-    return {"name": _safe(line.name), "bytes": line.bytes, "children": [_line(child) for child in line.children]}
+    return {
+        "name": _safe(line.name),
+        "bytes": line.bytes,
+        "children": [_line(child) for child in line.children],
+    }
 
 
 def _finding(finding: Finding) -> dict[str, object]:

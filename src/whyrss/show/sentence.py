@@ -26,8 +26,10 @@ def sentence(verdict: Verdict) -> str:
     but = f", as far as could be checked ({len(skipped)} not checked)" if skipped else ""
     notes = verdict.diagnosis.findings
     aside = f" To note: {summary(notes[0], rss_bytes)}" if notes else ""
-    return f"Healthy{but}: none of {size(rss_bytes)} RSS is memory that was given back and stays.{aside}" if not notes else (
-        f"Healthy{but}: {size(rss_bytes)} RSS.{aside}"
+    return (
+        f"Healthy{but}: none of {size(rss_bytes)} RSS is memory that was given back and stays.{aside}"
+        if not notes
+        else (f"Healthy{but}: {size(rss_bytes)} RSS.{aside}")
     )
 
 

@@ -99,7 +99,10 @@ def _branch(depth: int, line: Line, rss_bytes: int, paint: dict[str, str]) -> li
     children = sorted((child for child in line.children if child.bytes), key=lambda child: -child.bytes)
     small = [child for child in children[1:] if child.bytes * SMALL_SHARE < rss_bytes]
     if len(small) > 1:
-        children = [*children[: -len(small)], Line(f"({len(small)} more)", sum(child.bytes for child in small))]
+        children = [
+            *children[: -len(small)],
+            Line(f"({len(small)} more)", sum(child.bytes for child in small)),
+        ]
     for child in children:
         lines += _branch(depth + 1, child, rss_bytes, paint)
     return lines

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 PID_MAX = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 
 
-def open_source(target: str, *, pid: bool = False, choose: Callable[[str, list[Match]], int] | None = None) -> ProcSource:
+def open_source(
+    target: str, *, pid: bool = False, choose: Callable[[str, list[Match]], int] | None = None
+) -> ProcSource:
     """The source behind a recording's path, a PID or a process name; with `pid` no path is meant.
 
     Where several processes have the name, `choose` picks a PID of them; without it that is a UsageError which

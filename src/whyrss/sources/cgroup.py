@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from whyrss.errors import FormatError, Missing
-from whyrss.read.cgroup import FILES, Cgroup, effective_limit, folder_of, mount_of, parse_limit, parse_paths, read_cgroup, way_up
+from whyrss.read.cgroup import (
+    FILES,
+    Cgroup,
+    effective_limit,
+    folder_of,
+    mount_of,
+    parse_limit,
+    parse_paths,
+    read_cgroup,
+    way_up,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

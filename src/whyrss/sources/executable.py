@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from whyrss.errors import FormatError, Missing
+from whyrss.errors import Missing
 from whyrss.read.buildinfo import Build, read_build
 
 

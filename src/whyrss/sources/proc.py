@@ -30,7 +30,9 @@ class ProcSource:
     """One process. A live one is held by a pidfd and its start time, so that another process that gets its
     PID while we read is noticed. `files` is where its files are; `meta` is what a recording says of itself."""
 
-    def __init__(self, pid: int, files: Files | None = None, *, cat: str = "", meta: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, pid: int, files: Files | None = None, *, cat: str = "", meta: dict[str, str] | None = None
+    ) -> None:
         self.pid = pid
         self.files = files or LiveFiles()
         self._cat = cat or f"cat /proc/{pid}/{{}}"
@@ -96,7 +98,9 @@ class ProcSource:
             if error.errno == ESRCH or self.pid <= 0:
                 raise GoneError(f"no process {self.pid}", _elsewhere(self.pid)) from None
             if error.errno == ENOENT or error.errno == 22:
-                raise GoneError(f"{self.pid} is no process", "a thread has no memory of its own; name its process") from None
+                raise GoneError(
+                    f"{self.pid} is no process", "a thread has no memory of its own; name its process"
+                ) from None
             return -1  # a kernel before 5.3: the start time alone has to do
 
     def _same(self, before: text.Stat) -> None:
@@ -208,7 +212,9 @@ def _same_namespace(files: Files) -> None:
     try:
         shown = files.link("proc/self")
     except OSError as error:
-        raise TargetError(f"/proc cannot be read: {error.strerror}", "whyrss needs Linux with /proc mounted") from None
+        raise TargetError(
+            f"/proc cannot be read: {error.strerror}", "whyrss needs Linux with /proc mounted"
+        ) from None
     if shown != str(os.getpid()):
         raise TargetError(
             f"/proc shows another PID namespace (there, whyrss is {shown}; here it is {os.getpid()})",
