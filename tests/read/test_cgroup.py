@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from whyrss.errors import FormatError, Missing
-from whyrss.read import cgroup
-from whyrss.read.cgroup import CgroupPaths, ContainerId, Mount
+from whyrss.read import cgroup, container, hierarchy
+from whyrss.read.container import ContainerId
+from whyrss.read.hierarchy import CgroupPaths, Mount
 
 ID = "4e7fc71c8bef8c05c9fb76d93a186736fca266e668722e1239fe64503b3e80d3"
 OUTER = "fbc411e743aa89de421746b3fc92e4fa475d0f2dc92967fb39c2f78574799701"
@@ -109,21 +110,21 @@ NO_CONTAINERS = [
 
 @pytest.mark.parametrize(("path", "expected"), CONTAINERS)
 def test_containers(path: str, expected: ContainerId) -> None:
-    assert cgroup.identify(path) == expected
+    assert container.identify(path) == expected
 
 
 @pytest.mark.parametrize(("path", "unit"), NO_CONTAINERS)
 def test_what_is_no_container(path: str, unit: str | None) -> None:
-    assert cgroup.identify(path) is None
-    assert cgroup.unit_of(path) == unit
+    assert container.identify(path) is None
+    assert container.unit_of(path) == unit
 
 
 def test_every_form_of_the_tables_is_tried() -> None:
     tried = "\n".join(path for path, _ in CONTAINERS)
     untried = {"machine-lxc\\x2d"}
-    assert {prefix for prefix in cgroup.PREFIXES if f"/{prefix}" not in tried} == untried
-    assert all(f"/{parent}/" in tried for parent in cgroup.PARENTS)
-    libvirt = cgroup.identify("/machine.slice/machine-lxc\\x2d7\\x2dweb.scope/libvirt")
+    assert {prefix for prefix in container.PREFIXES if f"/{prefix}" not in tried} == untried
+    assert all(f"/{parent}/" in tried for parent in container.PARENTS)
+    libvirt = container.identify("/machine.slice/machine-lxc\\x2d7\\x2dweb.scope/libvirt")
     assert libvirt == ContainerId("7-web", "lxc")
 
 
@@ -141,7 +142,7 @@ V1 = f"""12:pids:/docker/{ID}
 
 
 def test_v1_and_hybrid_take_the_memory_hierarchy() -> None:
-    paths = cgroup.parse_paths(V1)
+    paths = hierarchy.parse_paths(V1)
     assert (paths.version, paths.memory_path) == (1, f"/docker/{ID}")
     assert paths.paths["cpu"] == paths.paths["cpuacct"] == "/a:b"
     assert paths.paths["name=systemd"] == f"/docker/{ID}"
@@ -150,18 +151,18 @@ def test_v1_and_hybrid_take_the_memory_hierarchy() -> None:
 
 
 def test_v2() -> None:
-    paths = cgroup.parse_paths(b"0::/user.slice/caf\xc3\xa9\xff.scope\n")
+    paths = hierarchy.parse_paths(b"0::/user.slice/caf\xc3\xa9\xff.scope\n")
     assert (paths.version, paths.memory_path) == (2, "/user.slice/caf\u00e9\udcff.scope")
     assert os.fsencode(str(paths.memory_path)) == b"/user.slice/caf\xc3\xa9\xff.scope"
 
 
 def test_hybrid_without_a_v1_memory_controller_is_v2() -> None:
-    paths = cgroup.parse_paths("5:name=systemd:/x\n2:cpu:/y\n0::/z\n")
+    paths = hierarchy.parse_paths("5:name=systemd:/x\n2:cpu:/y\n0::/z\n")
     assert (paths.version, paths.memory_path) == (2, "/z")
 
 
 def test_v1_without_the_memory_controller_has_no_path() -> None:
-    paths = cgroup.parse_paths("2:cpu:/y\n")
+    paths = hierarchy.parse_paths("2:cpu:/y\n")
     assert (paths.version, paths.memory_path) == (1, None)
     with pytest.raises(Missing, match="memory controller"):
         cgroup.read_cgroup(paths, dict[str, bytes]().__getitem__)
@@ -169,17 +170,17 @@ def test_v1_without_the_memory_controller_has_no_path() -> None:
 
 @pytest.mark.parametrize("path", ["/..", "/../..", f"/../../docker/{ID}"])
 def test_outside_the_namespace(path: str) -> None:
-    paths = cgroup.parse_paths(f"0::{path}\n")
+    paths = hierarchy.parse_paths(f"0::{path}\n")
     assert paths.outside_namespace
     assert paths.memory_path == path
 
 
 def test_a_dot_dot_name_is_not_outside() -> None:
-    assert not cgroup.parse_paths("0::/..a\n").outside_namespace
+    assert not hierarchy.parse_paths("0::/..a\n").outside_namespace
 
 
 def test_a_removed_v2_cgroup() -> None:
-    paths = cgroup.parse_paths("0::/a/b (deleted)\n")
+    paths = hierarchy.parse_paths("0::/a/b (deleted)\n")
     assert (paths.memory_path, paths.deleted) == ("/a/b", True)
     with pytest.raises(Missing, match="removed"):
         cgroup.read_cgroup(paths, _files({}))
@@ -190,15 +191,15 @@ def test_a_removed_v2_cgroup() -> None:
 )
 def test_broken_paths_are_refused(text: bytes) -> None:
     with pytest.raises(FormatError):
-        cgroup.parse_paths(text)
+        hierarchy.parse_paths(text)
 
 
 def test_huge_texts_are_refused() -> None:
     huge = b"0::/" + b"a" * cgroup.TEXT_MAX_BYTES
-    for parse in (cgroup.parse_paths, cgroup.parse_stat):
+    for parse in (hierarchy.parse_paths, cgroup.parse_stat):
         with pytest.raises(FormatError):
             parse(huge)
-    assert cgroup.identify("/docker" * 10_000) is None
+    assert container.identify("/docker" * 10_000) is None
 
 
 V1_STAT = b"""cache 4096
@@ -251,7 +252,7 @@ def _files(files: dict[str, bytes], errno: int = 2) -> Callable[[str], bytes]:
 
 
 def test_v1_figures_are_those_with_the_cgroups_below() -> None:
-    group = cgroup.read_cgroup(cgroup.parse_paths(V1), _files(V1_FILES))
+    group = cgroup.read_cgroup(hierarchy.parse_paths(V1), _files(V1_FILES))
     assert group.container == ContainerId(ID, "docker")
     assert group.usage_bytes == 350000000
     assert group.anon_bytes == group.rss_bytes == 209715200
@@ -266,13 +267,13 @@ def test_v1_figures_are_those_with_the_cgroups_below() -> None:
 
 def test_a_v1_limit_above_counts() -> None:
     read = _files(V1_FILES)
-    assert cgroup.read_cgroup(cgroup.parse_paths(V1), read).limit_bytes == 400 * MIB
+    assert cgroup.read_cgroup(hierarchy.parse_paths(V1), read).limit_bytes == 400 * MIB
     lower = _files({**V1_FILES, "memory.limit_in_bytes": b"104857600\n"})
-    assert cgroup.read_cgroup(cgroup.parse_paths(V1), lower).limit_bytes == 100 * MIB
+    assert cgroup.read_cgroup(hierarchy.parse_paths(V1), lower).limit_bytes == 100 * MIB
 
 
 def test_v2_figures() -> None:
-    group = cgroup.read_cgroup(cgroup.parse_paths("0::/system.slice/etcd.service"), _files(V2_FILES))
+    group = cgroup.read_cgroup(hierarchy.parse_paths("0::/system.slice/etcd.service"), _files(V2_FILES))
     assert (group.container, group.unit) == (None, "etcd.service")
     assert group.anon_bytes == 215244800
     assert group.working_set_bytes == 350000000 - 309715200
@@ -284,18 +285,18 @@ def test_v2_figures() -> None:
 
 def test_swap_cache_is_not_taken_for_files() -> None:
     stat = V2_STAT + b"swapcached 1000000\n"
-    group = cgroup.read_cgroup(cgroup.parse_paths("0::/a"), _files({**V2_FILES, "memory.stat": stat}))
+    group = cgroup.read_cgroup(hierarchy.parse_paths("0::/a"), _files({**V2_FILES, "memory.stat": stat}))
     assert group.lazyfree_upper_bytes == 309715200 + 4857600 - 104857600 + 1000000
 
 
 def test_figures_are_never_negative() -> None:
     files = {"memory.current": b"5\n", "memory.stat": b"inactive_file 9\nactive_file 0\nfile 90\nshmem 1\n"}
-    group = cgroup.read_cgroup(cgroup.parse_paths("0::/"), _files(files))
+    group = cgroup.read_cgroup(hierarchy.parse_paths("0::/"), _files(files))
     assert (group.working_set_bytes, group.lazyfree_upper_bytes) == (0, 0)
 
 
 def test_figures_that_are_not_there_are_none() -> None:
-    group = cgroup.read_cgroup(cgroup.parse_paths("0::/"), _files({"memory.stat": b"anon 4096\n"}))
+    group = cgroup.read_cgroup(hierarchy.parse_paths("0::/"), _files({"memory.stat": b"anon 4096\n"}))
     assert group.anon_bytes == 4096
     for name in ("usage", "working_set", "lazyfree_upper", "file", "shmem", "limit", "peak", "kernel"):
         assert getattr(group, f"{name}_bytes") is None
@@ -318,7 +319,7 @@ def test_figures_that_are_not_there_are_none() -> None:
     ],
 )
 def test_missing_says_what_and_why(text: str, errno: int, words: str) -> None:
-    paths = cgroup.parse_paths(text)
+    paths = hierarchy.parse_paths(text)
     with pytest.raises(Missing, match=words) as caught:
         cgroup.read_cgroup(paths, _files({}, errno))
     assert str(paths.memory_path) in caught.value.reason
@@ -327,7 +328,7 @@ def test_missing_says_what_and_why(text: str, errno: int, words: str) -> None:
 
 def test_a_broken_stat_is_missing_not_an_error() -> None:
     with pytest.raises(Missing, match="key figure"):
-        cgroup.read_cgroup(cgroup.parse_paths("0::/a"), _files({"memory.stat": b"???"}))
+        cgroup.read_cgroup(hierarchy.parse_paths("0::/a"), _files({"memory.stat": b"???"}))
 
 
 def test_stat_skips_what_has_no_form() -> None:
@@ -379,19 +380,19 @@ INSIDE = f"""700 690 0:32 /docker/{ID} /sys/fs/cgroup/memory ro,nosuid master:17
 
 
 def test_mounts_of_a_hybrid_machine() -> None:
-    mounts = cgroup.mount_of(MOUNTINFO)
+    mounts = hierarchy.mount_of(MOUNTINFO)
     assert [(mount.root, mount.point) for mount in mounts[1]] == [("/", "/sys/fs/cgroup/memory")]
     assert [(mount.root, mount.point) for mount in mounts[2]] == [("/", "/sys/fs/cgroup/unified")]
 
 
 def test_the_widest_view_comes_first_and_escapes_are_undone() -> None:
-    views = cgroup.mount_of(INSIDE)[1]
+    views = hierarchy.mount_of(INSIDE)[1]
     assert [view.point for view in views] == ["/host/cg roup", "/sys/fs/cgroup/memory"]
 
 
 def test_a_later_mount_hides_an_earlier_one() -> None:
     later = b"99 31 0:32 /docker /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
-    assert [mount.root for mount in cgroup.mount_of(MOUNTINFO + later)[1]] == ["/docker"]
+    assert [mount.root for mount in hierarchy.mount_of(MOUNTINFO + later)[1]] == ["/docker"]
 
 
 @pytest.mark.parametrize(
@@ -414,45 +415,45 @@ def test_a_later_mount_hides_an_earlier_one() -> None:
     ],
 )
 def test_join(root: str, path: str, folder: str | None) -> None:
-    assert cgroup.join(Mount(1, root, "/cg"), path) == folder
+    assert hierarchy.join(Mount(1, root, "/cg"), path) == folder
 
 
 def test_join_below_the_root_folder() -> None:
-    assert cgroup.join(Mount(2, "/", "/"), "/a") == "/a"
+    assert hierarchy.join(Mount(2, "/", "/"), "/a") == "/a"
 
 
 def test_folder_of_tries_every_view() -> None:
     own, other = f"4:memory:/docker/{ID}", "4:memory:/docker/other"
-    narrow = cgroup.mount_of(INSIDE.splitlines()[0])
-    assert cgroup.folder_of(narrow, cgroup.parse_paths(own))[1] == "/sys/fs/cgroup/memory"
+    narrow = hierarchy.mount_of(INSIDE.splitlines()[0])
+    assert hierarchy.folder_of(narrow, hierarchy.parse_paths(own))[1] == "/sys/fs/cgroup/memory"
     with pytest.raises(Missing, match="/docker/other is not below"):
-        cgroup.folder_of(narrow, cgroup.parse_paths(other))
-    both = cgroup.mount_of(INSIDE)
-    assert cgroup.folder_of(both, cgroup.parse_paths(other))[1] == "/host/cg roup/docker/other"
+        hierarchy.folder_of(narrow, hierarchy.parse_paths(other))
+    both = hierarchy.mount_of(INSIDE)
+    assert hierarchy.folder_of(both, hierarchy.parse_paths(other))[1] == "/host/cg roup/docker/other"
 
 
 def test_folder_of_says_what_is_missing() -> None:
-    mounts = cgroup.mount_of(MOUNTINFO)
+    mounts = hierarchy.mount_of(MOUNTINFO)
     with pytest.raises(Missing, match="outside"):
-        cgroup.folder_of(mounts, cgroup.parse_paths("0::/../a"))
+        hierarchy.folder_of(mounts, hierarchy.parse_paths("0::/../a"))
     with pytest.raises(Missing, match="no hierarchy"):
-        cgroup.folder_of(mounts, cgroup.parse_paths("2:cpu:/"))
+        hierarchy.folder_of(mounts, hierarchy.parse_paths("2:cpu:/"))
     with pytest.raises(Missing, match=r"v2 .* not mounted"):
-        cgroup.folder_of({1: mounts[1]}, cgroup.parse_paths("0::/a"))
+        hierarchy.folder_of({1: mounts[1]}, hierarchy.parse_paths("0::/a"))
 
 
 def test_way_up() -> None:
     mount = Mount(2, "/", "/sys/fs/cgroup")
-    assert cgroup.way_up(mount, "/sys/fs/cgroup/a/b") == ["/sys/fs/cgroup/a", "/sys/fs/cgroup"]
-    assert cgroup.way_up(mount, "/sys/fs/cgroup") == []
-    assert cgroup.way_up(mount, "/proc/a/b/c/d/e/f") == []
+    assert hierarchy.way_up(mount, "/sys/fs/cgroup/a/b") == ["/sys/fs/cgroup/a", "/sys/fs/cgroup"]
+    assert hierarchy.way_up(mount, "/sys/fs/cgroup") == []
+    assert hierarchy.way_up(mount, "/proc/a/b/c/d/e/f") == []
 
 
 def test_nothing_heavy_is_imported() -> None:
     code = (
         "import sys; before = set(sys.modules)\n"
-        "from whyrss.read import cgroup\n"
-        f"cgroup.identify(cgroup.parse_paths({V1!r}).memory_path)\n"
+        "from whyrss.read import cgroup, container, hierarchy\n"
+        f"container.identify(hierarchy.parse_paths({V1!r}).memory_path)\n"
         "print(*sorted(name for name in set(sys.modules) - before if not name.startswith('whyrss')))"
     )
     source = Path(cgroup.__file__).parents[2]
@@ -487,12 +488,12 @@ HOSTILE = st.one_of(st.text(max_size=200), st.lists(st.sampled_from(PIECES), max
 @given(HOSTILE)
 @settings(deadline=None, max_examples=500)
 def test_hostile_paths(path: str) -> None:
-    found = cgroup.identify(path)
-    cgroup.unit_of(path)
+    found = container.identify(path)
+    container.unit_of(path)
     if found:
         assert (found.id or found.pod) and found.runtime
         assert found.id is None or found.id in path.replace("\\x2d", "-")
-    folder = cgroup.join(Mount(1, "/", "/cg"), path)
+    folder = hierarchy.join(Mount(1, "/", "/cg"), path)
     assert folder is None or os.path.normpath(folder).startswith("/cg")
 
 
@@ -504,8 +505,8 @@ def test_hostile_paths(path: str) -> None:
 )
 @settings(deadline=None, max_examples=500)
 def test_hostile_texts(text: bytes) -> None:
-    cgroup.mount_of(text)
-    for parse in (cgroup.parse_paths, cgroup.parse_stat, cgroup.parse_limit):
+    hierarchy.mount_of(text)
+    for parse in (hierarchy.parse_paths, cgroup.parse_stat, cgroup.parse_limit):
         try:
             parse(text)
         except FormatError:
@@ -527,10 +528,10 @@ def test_hostile_files(files: dict[str, bytes], version: int) -> None:
 
 
 def test_this_process() -> None:
-    paths = cgroup.parse_paths(Path("/proc/self/cgroup").read_bytes())
-    mounts = cgroup.mount_of(Path("/proc/self/mountinfo").read_bytes())
+    paths = hierarchy.parse_paths(Path("/proc/self/cgroup").read_bytes())
+    mounts = hierarchy.mount_of(Path("/proc/self/mountinfo").read_bytes())
     try:
-        _, folder = cgroup.folder_of(mounts, paths)
+        _, folder = hierarchy.folder_of(mounts, paths)
         group = cgroup.read_cgroup(paths, lambda name: Path(folder, name).read_bytes())
     except Missing as missing:
         pytest.skip(missing.reason)
@@ -554,7 +555,7 @@ sys.stdin.readline()
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """An empty memory cgroup with a limit of 256 MiB, where this machine lets us make one."""
-    mounts = cgroup.mount_of(Path("/proc/self/mountinfo").read_bytes())
+    mounts = hierarchy.mount_of(Path("/proc/self/mountinfo").read_bytes())
     if 1 not in mounts or os.geteuid() != 0:
         pytest.skip("needs root and the v1 memory controller")
     made = Path(mounts[1][0].point, f"whyrss-test-{os.getpid()}")
@@ -577,9 +578,9 @@ def test_a_real_v1_cgroup_with_lazily_freed_memory(folder: Path) -> None:
         child.stdin.write(b"\n")
         child.stdin.flush()
         child.stdout.readline()
-        paths = cgroup.parse_paths(Path(f"/proc/{child.pid}/cgroup").read_bytes())
-        mounts = cgroup.mount_of(Path("/proc/self/mountinfo").read_bytes())
-        found = cgroup.folder_of(mounts, paths)[1]
+        paths = hierarchy.parse_paths(Path(f"/proc/{child.pid}/cgroup").read_bytes())
+        mounts = hierarchy.mount_of(Path("/proc/self/mountinfo").read_bytes())
+        found = hierarchy.folder_of(mounts, paths)[1]
         group = cgroup.read_cgroup(paths, lambda name: (folder / name).read_bytes())
         smaps = Path(f"/proc/{child.pid}/smaps_rollup").read_text()
     finally:

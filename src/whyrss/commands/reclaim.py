@@ -78,8 +78,9 @@ def _print(pid: int, outcome: Outcome, as_json: bool) -> None:
             }
         )
         return
-    if before.lazyfree_bytes == 0:
-        print(f"Nothing to reclaim: no page of process {pid} is lazily freed. RSS {size(before.rss_bytes)}.")
+    if before.lazyfree_bytes < reclaim.DRAINED_BYTES:
+        found = f"only {size(before.lazyfree_bytes)}" if before.lazyfree_bytes else "no page"
+        print(f"Nothing to reclaim: {found} of process {pid} is lazily freed. RSS {size(before.rss_bytes)}.")
         return
     print(f"{'':<14}{'before':>12}{'after':>12}")
     print(f"{'RSS':<14}{size(before.rss_bytes):>12}{size(after.rss_bytes):>12}")

@@ -88,7 +88,7 @@ def _ranges(pages: PageMap, vma: Vma, swap: bool) -> list[Range]:
     except DeniedError as error:
         if swap:
             raise RefusedError(
-                "this machine has swap, and lazily freed pages cannot be told from others: those would be swapped out",
+                "this machine has swap, and lazily freed pages cannot be told from others, which it would swap out",
                 error.hint,
             ) from None
         return list(pages.present(vma.start, vma.end))

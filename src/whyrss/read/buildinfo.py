@@ -7,42 +7,25 @@ Source: debug/buildinfo/buildinfo.go and runtime/debug/mod.go of Go 1.27 (both f
 from __future__ import annotations
 
 from whyrss.errors import FormatError
-from whyrss.read.elf import DT_NEEDED, ET_DYN, PF_W, PT_INTERP, PT_NOTE, PT_TLS, SHT_NOBITS, Elf
+from whyrss.read.elf import DT_NEEDED, ET_DYN, PT_INTERP, PT_TLS, SHT_NOBITS, Elf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from whyrss.read.elf import ReadAt, Segment
+    from whyrss.read.elf import ReadAt
 
 MAGIC = b"\xff Go buildinf:"
-_ALIGN = 16
+ALIGN = 16
 _HEADER_BYTES = 32
 _FLAG_BIG_ENDIAN, _FLAG_INLINE = 1, 2
 
-_BLOB_BYTES = 1 << 16
+BLOB_BYTES = 1 << 16
 _MAX_VERSION_BYTES = 4096
 _MAX_MODINFO_BYTES = 1 << 20
 _MAX_VARINT_BYTES = 10
-_NOTE_BYTES = 4096
-
-# Without section headers all loaded bytes may have to be searched. With them, a program that has none of
-# Go's sections can only be a Go program if a linker script merged them, so less is worth reading.
-_SCAN_BYTES = 256 << 20
-_SCAN_UNLIKELY_BYTES = 16 << 20
-_SCAN_CHUNK_BYTES = 1 << 20
-_MAX_CANDIDATES = 64
-
-_GO_SECTIONS = (".note.go.buildid", ".gopclntab", ".data.rel.ro.gopclntab")
-# A note of type 4 by "Go" is the build ID (cmd/link/internal/ld/elf.go, ELF_NOTE_BUILDID of Go).
-_GO_NOTE_NAME, _GO_NOTE_TYPE = b"Go\0\0", 4
-# pclntab header: magic, two zero bytes, instruction size quantum, pointer size (internal/abi/symtab.go).
-_PCLNTAB_MAGICS = (0xFFFFFFF1, 0xFFFFFFF0, 0xFFFFFFFA, 0xFFFFFFFB)
-_QUANTA = {"amd64": 1, "386": 1, "s390x": 2}
-_DEFAULT_QUANTUM = 4
-
-_ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
-_HEX_DIGITS = {"x": 2, "u": 4, "U": 8}
+MAX_CANDIDATES = 64
+_QUOTES = ('"', "`")
 
 
 class Build:
@@ -97,9 +80,11 @@ def read_build(read_at: ReadAt, file_bytes: int) -> Build:
         build.has_dwarf = _has_dwarf(elf)
     texts = _from_section(elf)
     if texts is None:
-        marked = _is_marked(elf)
-        texts = _from_scan(elf, marked)
-        build.is_go = marked or texts is not None or _has_pclntab(elf)
+        from whyrss.read import buildscan
+
+        marked = buildscan.is_marked(elf)
+        texts = buildscan.texts_of(elf, marked)
+        build.is_go = marked or texts is not None or buildscan.has_pclntab(elf)
     if texts is not None:
         build.is_go = True
         _set_version(build, texts[0])
@@ -125,38 +110,6 @@ def _has_cgo(elf: Elf, settings: dict[str, str]) -> bool:
     return elf.first(PT_TLS) is not None
 
 
-# Is it Go at all
-
-
-def _is_marked(elf: Elf) -> bool:
-    """A cheap sure sign: Go's sections, or its build ID in a note (which needs no section headers)."""
-    if any(elf.section(name) for name in _GO_SECTIONS):
-        return True
-    return any(_is_go_note(elf, segment) for segment in elf.segments[:64] if segment.kind == PT_NOTE)
-
-
-def _is_go_note(elf: Elf, segment: Segment) -> bool:
-    """Whether one of the notes (sizes of name and text, type, name, text) of a PT_NOTE is Go's build ID."""
-    raw = elf.read(segment.offset, min(segment.file_bytes, _NOTE_BYTES))
-    at = 0
-    while at + 16 <= len(raw):
-        name, text, kind = (elf.number(raw[at + i : at + i + 4]) for i in (0, 4, 8))
-        if kind == _GO_NOTE_TYPE and name == len(_GO_NOTE_NAME) and raw[at + 12 : at + 16] == _GO_NOTE_NAME:
-            return True
-        at += 12 + (name + 3 & ~3) + (text + 3 & ~3)
-    return False
-
-
-def _has_pclntab(elf: Elf) -> bool:
-    """The last resort for a file without section headers and notes: the header of Go's function table."""
-    if elf.has_sections:
-        return False
-    tail = bytes((0, 0, _QUANTA.get(elf.arch, _DEFAULT_QUANTUM), elf.word_bytes))
-    patterns = [magic.to_bytes(4, elf.order) + tail for magic in _PCLNTAB_MAGICS]
-    chunks = _chunks(elf, elf.loads(), _SCAN_BYTES)
-    return any(pattern in chunk for _, chunk in chunks for pattern in patterns)
-
-
 # The two texts: version and module information
 
 
@@ -164,65 +117,23 @@ def _from_section(elf: Elf) -> tuple[str, str] | None:
     section = elf.section(".go.buildinfo")
     if section is None or section.kind == SHT_NOBITS:
         return None
-    blob = elf.read(section.offset, min(section.size_bytes, _BLOB_BYTES))
-    at = next(_aligned(blob, section.address), None)
-    return None if at is None else _texts(elf, section.offset + at, blob[at:])
+    blob = elf.read(section.offset, min(section.size_bytes, BLOB_BYTES))
+    at = next(aligned(blob, section.address), None)
+    return None if at is None else texts_at(elf, section.offset + at, blob[at:])
 
 
-def _from_scan(elf: Elf, likely: bool) -> tuple[str, str] | None:
-    """Writable segments first: a program that itself reads build information has the magic in others."""
-    likely = likely or not elf.has_sections
-    writable = [segment for segment in elf.loads() if segment.flags & PF_W]
-    others = [segment for segment in elf.loads() if not segment.flags & PF_W] if likely else []
-    limit = _SCAN_BYTES if likely else _SCAN_UNLIKELY_BYTES
-    for tries, (offset, blob) in enumerate(_candidates(elf, writable + others, limit)):
-        try:
-            texts = _texts(elf, offset, blob)
-        except FormatError:
-            texts = ("", "")
-        if texts[0].startswith(("go1", "go2", "devel")):
-            return texts
-        if tries == _MAX_CANDIDATES:
-            break
-    return None
-
-
-def _candidates(elf: Elf, segments: list[Segment], limit: int) -> Iterator[tuple[int, bytes]]:
-    """(file offset, some bytes from there) of each aligned magic in `segments`."""
-    for offset, chunk in _chunks(elf, segments, limit):
-        for at in _aligned(chunk, offset):
-            yield offset + at, chunk[at : at + _BLOB_BYTES]
-
-
-def _chunks(elf: Elf, segments: list[Segment], limit: int) -> Iterator[tuple[int, bytes]]:
-    """(file offset, at most 1 MiB) pieces of the file bytes of `segments`, at most `limit` bytes in total.
-
-    Every piece but a segment's first starts at a multiple of 16, so an aligned magic is never cut.
-    """
-    for segment in segments:
-        at, end = segment.offset, min(segment.offset + segment.file_bytes, elf.file_bytes)
-        while at < end and limit > 0:
-            size = min(end - at, limit, _SCAN_CHUNK_BYTES - at % _ALIGN)
-            chunk = elf.read(at, size)
-            if not chunk:
-                break
-            yield at, chunk
-            at += len(chunk)
-            limit -= len(chunk)
-
-
-def _aligned(chunk: bytes, base: int) -> Iterator[int]:
+def aligned(chunk: bytes, base: int) -> Iterator[int]:
     """Places of the magic in `chunk` whose address (or file offset) `base + place` is a multiple of 16."""
     at = -1
-    for _ in range(_MAX_CANDIDATES):
+    for _ in range(MAX_CANDIDATES):
         at = chunk.find(MAGIC, at + 1)
         if at < 0:
             return
-        if (base + at) % _ALIGN == 0:
+        if (base + at) % ALIGN == 0:
             yield at
 
 
-def _texts(elf: Elf, offset: int, blob: bytes) -> tuple[str, str]:
+def texts_at(elf: Elf, offset: int, blob: bytes) -> tuple[str, str]:
     """Version and module information from the header at a file offset, of which `blob` is a first part."""
     if len(blob) < _HEADER_BYTES:
         blob = elf.read(offset, _HEADER_BYTES)
@@ -333,45 +244,9 @@ def _set_module(build: Build, text: str) -> None:
 
 def _setting(text: str) -> tuple[str, str]:
     """A build setting; key and value may each be quoted as in Go source."""
-    if text[:1] in ('"', "`"):
-        end = _closing_quote(text)
-        return _unquote(text[: end + 1]), _unquote(text[end + 2 :])
     key, _, value = text.partition("=")
-    return key, _unquote(value)
+    if text[:1] in _QUOTES or value[:1] in _QUOTES:
+        from whyrss.read.quoted import split_setting
 
-
-def _closing_quote(text: str) -> int:
-    """Where the quoted text that `text` starts with ends; an odd number of backslashes escapes a quote."""
-    end, escaped = 0, True
-    while escaped and (end := text.find(text[0], end + 1)) > 0:
-        escaped = text[0] == '"' and (end - len(text[:end].rstrip("\\"))) % 2 == 1
-    return end if end > 0 else len(text)
-
-
-def _unquote(text: str) -> str:
-    """Undo strconv.Quote; a text that is not quoted, or wrongly, stays as it is."""
-    if len(text) < 2 or text[0] not in '"`' or text[-1] != text[0]:
-        return text
-    inner = text[1:-1]
-    if text[0] == "`" or "\\" not in inner:
-        return inner
-    pieces = inner.split("\\\\")
-    return "\\".join(_unescape(piece) for piece in pieces)
-
-
-def _unescape(text: str) -> str:
-    """Replace the escapes of a Go string literal that holds no escaped backslash."""
-    first, *rest = text.split("\\")
-    return first + "".join(_escape(piece) for piece in rest)
-
-
-def _escape(piece: str) -> str:
-    """The text of one escape, of which `piece` is all that follows the backslash."""
-    letter = piece[:1]
-    digits = _HEX_DIGITS.get(letter)
-    if digits is None:
-        return _ESCAPES.get(letter, letter) + piece[1:]
-    try:
-        return chr(int(piece[1 : 1 + digits], 16)) + piece[1 + digits :]
-    except (ValueError, OverflowError):
-        return piece
+        return split_setting(text)
+    return key, value

@@ -7,14 +7,14 @@ headers that lie are an error, because no program could have been started from t
 
 from __future__ import annotations
 
-import sys
-
 from whyrss.errors import FormatError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Literal
+
+    from whyrss.read.dynamic import Relocations
 
     Order = Literal["little", "big"]
     ReadAt = Callable[[int, int], bytes]
@@ -24,7 +24,7 @@ ET_EXEC, ET_DYN, ET_CORE = 2, 3, 4
 PT_LOAD, PT_DYNAMIC, PT_INTERP, PT_NOTE, PT_TLS = 1, 2, 3, 4, 7
 PF_X, PF_W = 1, 2
 SHT_NOBITS = 8
-DT_NEEDED, DT_RELA, DT_RELASZ = 1, 7, 8
+DT_NEEDED = 1
 
 _ORDERS: dict[int, Order] = {1: "little", 2: "big"}
 # Places of: type, machine, entry, phoff, shoff, phentsize, phnum, shentsize, shnum, shstrndx.
@@ -46,19 +46,18 @@ _HEADER_BYTES = {4: 52, 8: 64}
 _SEGMENT_BYTES = {4: 32, 8: 56}
 _SECTION_BYTES = {4: 40, 8: 64}
 
-# e_machine -> (GOARCH, number of the RELATIVE relocation; 0: the format keeps addends in place). Names that
-# depend on the byte order or the word size are in _VARIANTS.
+# e_machine -> GOARCH. Names that depend on the byte order or the word size are in _VARIANTS.
 _MACHINES = {
-    3: ("386", 0),
-    8: ("mips", 0),
-    20: ("ppc", 22),
-    21: ("ppc64", 22),
-    22: ("s390x", 12),
-    40: ("arm", 0),
-    62: ("amd64", 8),
-    183: ("arm64", 1027),
-    243: ("riscv64", 3),
-    258: ("loong64", 3),
+    3: "386",
+    8: "mips",
+    20: "ppc",
+    21: "ppc64",
+    22: "s390x",
+    40: "arm",
+    62: "amd64",
+    183: "arm64",
+    243: "riscv64",
+    258: "loong64",
 }
 _VARIANTS = {
     ("mips", 4, "little"): "mipsle",
@@ -74,9 +73,6 @@ _MAX_SEGMENTS = 131072
 _MAX_SECTIONS = 16384
 _MAX_NAMES_BYTES = 1 << 20
 _MAX_NAME_BYTES = 128
-_MAX_DYNAMIC_BYTES = 1 << 16
-_MAX_RELA_BYTES = 256 << 20
-_RELA_CHUNK_ENTRIES = 4096
 
 
 class Segment:
@@ -106,7 +102,7 @@ class Elf:
     """
 
     __slots__ = (
-        "_dynamic", "_head", "_names", "_read_at", "_rela", "_section_bytes", "_table", "_table_place",
+        "_dynamic", "_head", "_names", "_read_at", "_relocations", "_section_bytes", "_table", "_table_place",
         "entry", "file_bytes", "kind", "machine", "order", "segments", "word_bytes",
     )  # fmt: skip
 
@@ -123,13 +119,13 @@ class Elf:
         self._names: dict[bytes, int] | None = None
         self._table = b""
         self._dynamic: list[tuple[int, int]] | None = None
-        self._rela: tuple[int, int] | None = None
+        self._relocations: Relocations | None = None
         self.segments = list(self._segments(phoff, phentsize, phnum))
 
     @property
     def arch(self) -> str:
         """The GOARCH of the machine, or "machine N" for one that Go does not know."""
-        name = _MACHINES.get(self.machine, (f"machine {self.machine}", 0))[0]
+        name = _MACHINES.get(self.machine, f"machine {self.machine}")
         return _VARIANTS.get((name, self.word_bytes, self.order), name)
 
     def read(self, offset: int, size: int) -> bytes:
@@ -221,19 +217,10 @@ class Elf:
     def dynamic(self) -> list[tuple[int, int]]:
         """The (tag, value) pairs of PT_DYNAMIC up to DT_NULL; empty for a static program."""
         if self._dynamic is None:
-            self._dynamic = list(self._read_dynamic())
-        return self._dynamic
+            from whyrss.read.dynamic import read_dynamic
 
-    def _read_dynamic(self) -> Iterator[tuple[int, int]]:
-        segment, word = self.first(PT_DYNAMIC), self.word_bytes
-        if segment is None:
-            return
-        raw = self.read(segment.offset, min(segment.file_bytes, _MAX_DYNAMIC_BYTES))
-        for start in range(0, len(raw) - 2 * word + 1, 2 * word):
-            tag = self.number(raw[start : start + word])
-            if not tag:
-                return
-            yield tag, self.number(raw[start + word : start + 2 * word])
+            self._dynamic = list(read_dynamic(self))
+        return self._dynamic
 
     # Section headers
 
@@ -307,60 +294,11 @@ class Elf:
         Linkers sort them by address, so bisection comes first; unless that finds one for each aligned word
         of the range, the table is read in chunks, until it does. At most 256 MiB of the table are looked at.
         """
-        offset, count = self._rela_place()
-        wanted = max(0, (end - start) // self.word_bytes)
-        found: dict[int, int] = {}
-        guess = self._bisect(offset, count, start)
-        near = min(count, guess + min(wanted, _RELA_CHUNK_ENTRIES))
-        self._collect(offset, guess, near, start, end, found)
-        for index in range(0, count, _RELA_CHUNK_ENTRIES):
-            if len(found) >= wanted:
-                break
-            self._collect(offset, index, min(count, index + _RELA_CHUNK_ENTRIES), start, end, found)
-        return found
+        if self._relocations is None:
+            from whyrss.read.dynamic import Relocations
 
-    def _rela_place(self) -> tuple[int, int]:
-        """Where the relocations with addends are: (file offset, how many entries)."""
-        if self._rela is None:
-            tags = dict(self.dynamic)
-            offset, size = self.offset_of(tags.get(DT_RELA, 0)) or 0, tags.get(DT_RELASZ, 0)
-            if not offset and (section := self.section(".rela.dyn")):
-                offset, size = section.offset, section.size_bytes
-            size = max(0, min(size, self.file_bytes - offset, _MAX_RELA_BYTES))
-            self._rela = (offset, size // (3 * self.word_bytes) if self._relative_type() else 0)
-        return self._rela
-
-    def _relative_type(self) -> int:
-        return _MACHINES.get(self.machine, ("", 0))[1]
-
-    def _bisect(self, offset: int, count: int, address: int) -> int:
-        """The index of the first relocation at `address` or above, if they are sorted."""
-        low, high = 0, count
-        while low < high:
-            middle = (low + high) // 2
-            raw = self.read(offset + middle * 3 * self.word_bytes, self.word_bytes)
-            if self.number(raw) < address:
-                low = middle + 1
-            else:
-                high = middle
-        return low
-
-    def _collect(self, offset: int, low: int, high: int, start: int, end: int, found: dict[int, int]) -> None:
-        """Put the wanted ones of the relocations with index in [low, high) into `found`."""
-        entry_bytes = 3 * self.word_bytes
-        raw = self.read(offset + low * entry_bytes, (high - low) * entry_bytes)
-        words = self._words(raw[: len(raw) // entry_bytes * entry_bytes])
-        mask = 0xFFFFFFFF if self.word_bytes == 8 else 0xFF
-        for index, address in enumerate(words[::3].tolist()):
-            if start <= address < end and words[3 * index + 1] & mask == self._relative_type():
-                found.setdefault(address, words[3 * index + 2])
-
-    def _words(self, raw: bytes) -> memoryview[int]:
-        """`raw` as words of this file, without a copy of each."""
-        if self.order == sys.byteorder:
-            return memoryview(raw).cast("Q" if self.word_bytes == 8 else "I")
-        # Reversing all bytes swaps them within each word and reverses the words; the slice puts these back.
-        return memoryview(raw[::-1]).cast("Q" if self.word_bytes == 8 else "I")[::-1]
+            self._relocations = Relocations(self)
+        return self._relocations.addends(start, end)
 
 
 def _identify(head: bytes) -> tuple[int, Order]:

@@ -110,7 +110,9 @@ def parse_smaps(data: bytes) -> Vmas:
         raise FormatError("smaps is cut in the middle of a line", "read or record it again")
     vmas = _by_shape(data) or _by_line(data)
     fields = frozenset(vmas[0]._layout)
-    if not fields <= vmas[-1]._layout.keys():
+    if "Rss" not in fields:
+        raise FormatError(f"smaps: the first VMA, at {vmas[0].start:#x}, has no Rss")
+    if not fields <= vmas[-1]._layout.keys() or bool(vmas[0].flags) > bool(vmas[-1].flags):
         raise FormatError(f"smaps is cut: the last VMA, at {vmas[-1].start:#x}, has only some of its fields")
     return Vmas(vmas, fields)
 
@@ -154,7 +156,9 @@ def _layout(block: bytes) -> Layout | None:
     for line in block[1:].split(b"\n"):
         name, colon, _ = line.partition(b":")
         number = (at + _NAME_WIDTH, at + _NAME_WIDTH + _NUMBER_WIDTH)
-        if not colon or len(name) >= _NAME_WIDTH or not block[number[0] : number[1]].strip().isdigit():
+        fits = len(name) < _NAME_WIDTH and line[_NAME_WIDTH + _NUMBER_WIDTH :] in (b"", b" kB")
+        fits = fits and not block[number[0] - 1 : number[0]].isdigit()
+        if not colon or not fits or not block[number[0] : number[1]].strip().isdigit():
             return None
         layout[name.decode("ascii", "replace")] = number
         at += len(line) + 1

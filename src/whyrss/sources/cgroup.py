@@ -3,17 +3,8 @@
 from __future__ import annotations
 
 from whyrss.errors import FormatError, Missing
-from whyrss.read.cgroup import (
-    FILES,
-    Cgroup,
-    effective_limit,
-    folder_of,
-    mount_of,
-    parse_limit,
-    parse_paths,
-    read_cgroup,
-    way_up,
-)
+from whyrss.read.cgroup import FILES, Cgroup, effective_limit, parse_limit, read_cgroup
+from whyrss.read.hierarchy import folder_of, mount_of, parse_paths, way_up
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from errno import EACCES, ENOENT, EPERM, ESRCH
 
 from whyrss.errors import DeniedError, FormatError, GoneError, Missing, TargetError
 from whyrss.read import status as text
@@ -81,27 +80,35 @@ class ProcSource:
     def stat(self) -> text.Stat:
         """/proc/PID/stat of a process that has memory: not a zombie, not a kernel thread."""
         stat = text.parse_stat(self._read("stat"))
-        if stat.state in "ZX":
-            raise GoneError(
-                f"process {self.pid} ({stat.comm}) is a zombie: it has ended and holds no memory",
-                f"its parent, PID {stat.ppid}, has to reap it",
-            )
-        if stat.kernel_thread:
-            raise TargetError(f"process {self.pid} ({stat.comm}) is a kernel thread: it has no memory of its own")
+        if stat.state in "ZX" or stat.kernel_thread:
+            from whyrss.sources.trouble import without_memory
+
+            raise without_memory(stat)
         return stat
 
     def _hold(self) -> int:
-        _same_namespace(self.files)
+        """A pidfd of the process, -1 where the kernel is older than 5.3: the start time alone has to do then.
+
+        A /proc of another PID namespace shows other processes under the same numbers, so that is found out.
+        """
+        shown: str | OSError
+        try:
+            shown = self.files.link("proc/self")
+        except OSError as error:
+            shown = error
+        if shown != str(os.getpid()):
+            from whyrss.sources.trouble import other_namespace
+
+            raise other_namespace(shown)
         try:
             return os.pidfd_open(self.pid)
         except OSError as error:
-            if error.errno == ESRCH or self.pid <= 0:
-                raise GoneError(f"no process {self.pid}", _elsewhere(self.pid)) from None
-            if error.errno == ENOENT or error.errno == 22:
-                raise GoneError(
-                    f"{self.pid} is no process", "a thread has no memory of its own; name its process"
-                ) from None
-            return -1  # a kernel before 5.3: the start time alone has to do
+            from whyrss.sources.trouble import unheld
+
+            gone = unheld(error, self.pid)
+        if gone:
+            raise gone
+        return -1
 
     def _same(self, before: text.Stat) -> None:
         """Raises GoneError where the process ended, or where the PID is another process's now."""
@@ -116,17 +123,9 @@ class ProcSource:
         try:
             return self.files.read(f"proc/{self.pid}/{name}", limit_bytes)
         except OSError as error:
-            raise self._explain(error, name) from None
+            from whyrss.sources.trouble import unreadable
 
-    def _explain(self, error: OSError, name: str) -> TargetError:
-        if error.errno in (EACCES, EPERM):
-            return DeniedError(
-                f"/proc/{self.pid}/{name}: permission denied",
-                "run as the user of the process, as root, or with CAP_SYS_PTRACE (environ: also CAP_DAC_READ_SEARCH)",
-            )
-        if error.errno in (ENOENT, ESRCH) and self.files.live:
-            return GoneError(f"no process {self.pid}", _elsewhere(self.pid))
-        return TargetError(f"proc/{self.pid}/{name}: {error.strerror or error}")
+            raise unreadable(error, self.pid, name, self.files.live) from None
 
     def _missing(self, name: str, limit_bytes: int = 4 << 20) -> bytes:
         """Like _read, for what the verdict can do without: raises Missing."""
@@ -146,6 +145,9 @@ class ProcSource:
             raise GoneError(f"process {self.pid} has no memory: it is ending, or is a kernel thread")
         if before is not None and after is not None:
             vmas.residue_bytes = abs(after - before)
+        if not self.files.live:  # a recording has one statm, and says itself how far RSS moved
+            residue = self._meta.get("residue_bytes", "")
+            vmas.residue_bytes = int(residue) if residue.isdigit() else None
         return vmas
 
     def _resident_bytes(self) -> int | None:
@@ -174,8 +176,9 @@ class ProcSource:
         try:
             return build_of(path)
         except OSError as error:
-            hint = "needs CAP_SYS_PTRACE" if error.errno in (EACCES, EPERM) else "the file cannot be opened"
-            raise Missing(f"/proc/{self.pid}/exe: {(error.strerror or str(error)).lower()}; {hint}") from None
+            from whyrss.sources.trouble import no_executable
+
+            raise Missing(f"/proc/{self.pid}/exe: {no_executable(error)}") from None
         except FormatError as error:
             raise Missing(f"/proc/{self.pid}/exe: {error}") from None
 
@@ -205,35 +208,3 @@ class ProcSource:
             return parse(self.files.read(path))
         except (OSError, FormatError):
             return None
-
-
-def _same_namespace(files: Files) -> None:
-    """A /proc of another PID namespace shows other processes under the same numbers."""
-    try:
-        shown = files.link("proc/self")
-    except OSError as error:
-        raise TargetError(
-            f"/proc cannot be read: {error.strerror}", "whyrss needs Linux with /proc mounted"
-        ) from None
-    if shown != str(os.getpid()):
-        raise TargetError(
-            f"/proc shows another PID namespace (there, whyrss is {shown}; here it is {os.getpid()})",
-            "mount the /proc of this namespace, or enter the other one: nsenter -t 1 -p -m whyrss PID",
-        )
-
-
-def _elsewhere(pid: int) -> str:
-    """Where a PID that does not exist here is one inside a container, which process that is."""
-    found = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
-        try:
-            fields = text.parse_status(LiveFiles().read(f"proc/{name}/status"))
-        except (OSError, FormatError):
-            continue
-        if fields.get("NSpid", "").split()[1:] and fields["NSpid"].split()[-1] == str(pid):
-            found.append(f"{name} ({fields.get('Name', '?')})")
-    if found:
-        return f"inside a container {pid} is the process that is seen here as {', '.join(found[:5])}"
-    return "see ps -e for those that exist"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 
 from whyrss.errors import FormatError, Missing, TargetError
-from whyrss.snapshot import Build
+from whyrss.snapshot import Build, Vmas
+from whyrss.sources.archive import ArchiveFiles, FolderFiles, KeepingFiles
 from whyrss.sources.executable import dump_build
-from whyrss.sources.files import ArchiveFiles, FolderFiles, KeepingFiles, LiveFiles
+from whyrss.sources.files import LiveFiles
 from whyrss.sources.proc import ProcSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from whyrss.snapshot import Snapshot
     from whyrss.sources.files import Files
 
 MANIFEST = "whyrss-recording.json"
@@ -69,7 +71,7 @@ def record(pid: int, to: str, live: LiveFiles | None = None) -> int:
     else:
         keeping.kept[f"proc/{pid}/exe.build.missing"] = _reason(snapshot, Build).encode()
     _redact(keeping.kept, f"proc/{pid}/environ")
-    keeping.kept[MANIFEST] = _manifest(pid, snapshot.taken_at)
+    keeping.kept[MANIFEST] = _manifest(pid, snapshot)
     write = _write_archive if to.endswith((".tar.gz", ".tgz")) else _write_folder
     try:
         write(keeping.kept, to)
@@ -78,15 +80,15 @@ def record(pid: int, to: str, live: LiveFiles | None = None) -> int:
     return sum(len(data) for data in keeping.kept.values())
 
 
-def _reason(snapshot: object, section: type) -> str:
+def _reason(snapshot: Snapshot, section: type) -> str:
     try:
-        snapshot[section]  # type: ignore[index]  # a Snapshot, asked only for its Missing
+        snapshot[section]
     except Missing as missing:
         return f"0 {missing.reason}"
     return "0"
 
 
-def _manifest(pid: int, taken_at: str) -> bytes:
+def _manifest(pid: int, snapshot: Snapshot) -> bytes:
     import json
 
     from whyrss.version import __version__
@@ -95,7 +97,8 @@ def _manifest(pid: int, taken_at: str) -> bytes:
         {
             "schema": SCHEMA,
             "pid": pid,
-            "taken_at": taken_at,
+            "taken_at": snapshot.taken_at,
+            "residue_bytes": snapshot[Vmas].residue_bytes,
             "kernel": os.uname().release,
             "page_bytes": os.sysconf("SC_PAGE_SIZE"),
             "whyrss": __version__,

@@ -1,0 +1,75 @@
+"""whyrss as a user runs it: another process, its exit code, what it prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+# No run of whyrss takes a tenth of this; it bounds a hang, not a measurement.
+HUNG_SECONDS = 120.0
+
+
+def whyrss(
+    *args: str | int, env: Mapping[str, str] | None = None, under: Sequence[str] = ()
+) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `whyrss ARGS`; `under` is a command that starts it, such as setpriv."""
+    done = subprocess.run(
+        [*under, sys.executable, "-m", "whyrss", *map(str, args)],
+        env={**os.environ, **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=HUNG_SECONDS,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def whyrss_json(*args: str | int) -> dict[str, Any]:
+    """The document that `whyrss ARGS --json` prints, which has to end with 0 and to say nothing else."""
+    code, out, err = whyrss(*args, "--json")
+    assert (code, err) == (0, ""), (code, out, err)
+    document: dict[str, Any] = json.loads(out)
+    return document
+
+
+def lines(account: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every line of an account with its path; the root has none: "heap", "heap/released"."""
+    yield path, account
+    for child in account["children"]:
+        yield from lines(child, f"{path}/{child['name']}".lstrip("/"))
+
+
+def line_bytes(document: dict[str, Any], path: str) -> int:
+    """The bytes of the line at that path, which has to be there once."""
+    (found,) = [line["bytes"] for at, line in lines(document["account"]) if at == path]
+    return int(found)
+
+
+def assert_sums(document: dict[str, Any]) -> None:
+    """Every parent is the sum of its children, the root is RSS, and what is unattributed is always said."""
+    for path, line in lines(document["account"]):
+        assert line["bytes"] >= 0, path
+        if line["children"]:
+            assert line["bytes"] == sum(child["bytes"] for child in line["children"]), path
+            names = [child["name"] for child in line["children"]]
+            assert len(names) == len(set(names)), path
+    assert document["account"]["name"] == "rss"
+    assert document["account"]["bytes"] == document["rss_bytes"]
+    assert line_bytes(document, "unattributed") == document["unattributed_bytes"]
+
+
+def assert_evidence(finding: dict[str, Any]) -> None:
+    """Each check, run alone by sh, prints its value: within 2 %, or 256 KiB of a moving process."""
+    assert finding["evidence"]
+    for evidence in finding["evidence"]:
+        argv = ["sh", "-c", evidence["check"]]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=HUNG_SECONDS, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), evidence
+        assert evidence["unit"] == "bytes"
+        tolerance_bytes = max(evidence["value"] * 2 // 100, 256 << 10)
+        assert abs(int(done.stdout) - evidence["value"]) <= tolerance_bytes, evidence

@@ -1,0 +1,28 @@
+"""Every figure that speaks for a finding can be had by hand, by the command that stands beside it."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests import support
+from tests.live.cli import assert_evidence, whyrss_json
+
+# A version of Go, None for the page heap in Python; and the environment.
+CASES: list[tuple[str | None, dict[str, str]]] = [
+    (None, {}),
+    ("1.15", {}),
+    ("1.21", {"GODEBUG": "madvdontneed=0"}),
+    ("1.27", {"GODEBUG": "madvdontneed=0"}),
+]
+
+
+@pytest.mark.parametrize(("version", "env"), CASES)
+def test_every_check_prints_its_value(version: str | None, env: dict[str, str]) -> None:
+    argv = [support.go_program(version)] if version else [sys.executable, "-m", "whyrss.lab.programs.lazyfree"]
+    with support.running([*argv, "100", "8"], env) as running:
+        findings = whyrss_json(running.pid)["findings"]
+        assert [finding["cause"] for finding in findings] == ["lazyfree"]
+        for finding in findings:
+            assert_evidence(finding)
