@@ -99,4 +99,4 @@ def _line(cells: list[str]) -> str:
 
 def _check(check: Check) -> str:
     verdict = "pass" if check.passed else "**fail**"
-    return f"- {check.name}: {check.value:.2f} {check.unit}, limit {check.limit:g} {check.unit}: {verdict}"
+    return f"- {check.name}: {check.value:.3f} {check.unit}, limit {check.limit:g} {check.unit}: {verdict}"

@@ -1,6 +1,7 @@
 """Measures whyrss beside other tools: python benchmarks/run.py [--rounds N] [--quick] [--write FILE].
 
-Exit code 1 where a limit is exceeded (with --quick never: it only shows that all of this works). Needs Linux, pmap, pip and a network for what is not in the cache yet.
+Exit code 1 where a limit is exceeded (with --quick never: it only shows that all of this works).
+Needs Linux, pmap, pip and a network for what is not in the cache yet.
 """
 
 from __future__ import annotations

@@ -14,6 +14,9 @@ BATCH_PAGES = 31
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 BATCHES_BYTES = BATCH_PAGES * PAGE_BYTES * (os.cpu_count() or 1)
 
+# What a program that waits for input may touch of its own meanwhile: stacks and buffers, tens of pages.
+IDLE_BYTES = 256 << 10
+
 # include/uapi/linux/capability.h
 CAP_SYS_ADMIN, CAP_SYS_NICE = 21, 23
 
@@ -28,6 +31,18 @@ def smaps_bytes(pid: int, field: str, name: str = "smaps", within: tuple[int, in
         elif inside and first == f"{field}:":
             total_kib += int(rest[0])
     return total_kib * 1024
+
+
+def assert_untouched(pid: int, before_bytes: tuple[int, int]) -> None:
+    """RSS and LazyFree of an idle process are what they were.  Its own background work may touch a few pages, and
+    those that it freed and that wait in a CPU's batch may come to be counted."""
+    rss_bytes, lazyfree_bytes = rss_and_lazyfree(pid)
+    assert abs(rss_bytes - before_bytes[0]) <= IDLE_BYTES
+    assert -IDLE_BYTES <= lazyfree_bytes - before_bytes[1] <= BATCHES_BYTES
+
+
+def rss_and_lazyfree(pid: int) -> tuple[int, int]:
+    return smaps_bytes(pid, "Rss"), smaps_bytes(pid, "LazyFree")
 
 
 def settled_bytes(pid: int, field: str, at_least: int, seconds: float = 120.0) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
-
 from tests import support
 from tests.live.cli import assert_evidence, whyrss_json
 
@@ -20,7 +20,8 @@ CASES: list[tuple[str | None, dict[str, str]]] = [
 
 @pytest.mark.parametrize(("version", "env"), CASES)
 def test_every_check_prints_its_value(version: str | None, env: dict[str, str]) -> None:
-    argv = [support.go_program(version)] if version else [sys.executable, "-m", "whyrss.lab.programs.lazyfree"]
+    python = [sys.executable, "-m", "whyrss.lab.programs.lazyfree"]
+    argv: list[str | Path] = [support.go_program(version)] if version else [*python]
     with support.running([*argv, "100", "8"], env) as running:
         findings = whyrss_json(running.pid)["findings"]
         assert [finding["cause"] for finding in findings] == ["lazyfree"]

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
 from tests import support
 from tests.live.cli import assert_sums, line_bytes, lines, whyrss, whyrss_json
 from tests.live.measured import smaps_bytes

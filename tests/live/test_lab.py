@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 import pytest
-
 from tests import support
 from tests.live.cli import whyrss
 from tests.live.measured import needs_reclaim

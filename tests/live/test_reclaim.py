@@ -14,11 +14,21 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests import support
 from tests.live.cli import HUNG_SECONDS, whyrss, whyrss_json
-from tests.live.measured import BATCHES_BYTES, PAGE_BYTES, has_swap, needs_reclaim, smaps_bytes, was_stopped
+from tests.live.measured import (
+    BATCHES_BYTES,
+    IDLE_BYTES,
+    PAGE_BYTES,
+    assert_untouched,
+    has_swap,
+    needs_reclaim,
+    rss_and_lazyfree,
+    smaps_bytes,
+    was_stopped,
+)
 from tests.live.patterned import DIRTY, FREED, WRITTEN_AGAIN, pages_of
+
 from whyrss.live.reclaim import batches
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -28,9 +38,8 @@ MADV_FREE = {"GODEBUG": "madvdontneed=0"}
 LEFT_BYTES = 256 * KIB
 
 # RSS falls by the lazily freed pages that went.  Beside them go those that waited in the CPUs' batches and were
-# not counted before (BATCHES_BYTES), and an idle program may touch some pages of its own: its stacks and
-# buffers as it answers, tens of pages.
-FALL_TOLERANCE_BYTES = BATCHES_BYTES + 256 * KIB
+# not counted before, and the program may touch some pages of its own.
+FALL_TOLERANCE_BYTES = BATCHES_BYTES + IDLE_BYTES
 
 # "go1.15", "go1.27" with madvdontneed=0, and the page heap in Python.
 PROGRAMS = ("1.15", "1.27", "python")
@@ -39,7 +48,7 @@ PROGRAMS = ("1.15", "1.27", "python")
 @contextlib.contextmanager
 def program(name: str, drop_mib: int = 64) -> Iterator[support.Program]:
     python = [sys.executable, "-m", "whyrss.lab.programs.lazyfree"]
-    argv = python if name == "python" else [support.go_program(name)]
+    argv: list[str | Path] = [*python] if name == "python" else [support.go_program(name)]
     with support.running([*argv, str(drop_mib), "8"], MADV_FREE) as running:
         assert smaps_bytes(running.pid, "LazyFree") >= drop_mib * MIB - BATCHES_BYTES
         yield running
@@ -50,9 +59,9 @@ def test_lazily_freed_memory_goes_and_live_memory_stays(name: str) -> None:
     needs_reclaim()
     with program(name) as running:
         pid = running.pid
-        before = smaps_bytes(pid, "Rss"), smaps_bytes(pid, "LazyFree")
+        before = rss_and_lazyfree(pid)
         document = whyrss_json("reclaim", pid)
-        after = smaps_bytes(pid, "Rss"), smaps_bytes(pid, "LazyFree")
+        after = rss_and_lazyfree(pid)
         assert not was_stopped(pid)
         assert smaps_bytes(pid, "Swap") == 0
         assert running.ask("check") == "OK 128 blocks"
@@ -94,7 +103,7 @@ def test_pages_between_freed_ones_keep_what_they_hold(size: str) -> None:
     """Freed, written again after that, and never freed, one beside the other; also within huge pages."""
     needs_reclaim()
     with pages_of((FREED + WRITTEN_AGAIN + DIRTY) * 400, size) as running:
-        assert smaps_bytes(running.pid, "LazyFree") == 400 * PAGE_BYTES
+        assert smaps_bytes(running.pid, "LazyFree") >= 400 * PAGE_BYTES
         whyrss_json("reclaim", running.pid)
         assert smaps_bytes(running.pid, "LazyFree") < LEFT_BYTES
         assert running.ask("check") == "OK"
@@ -103,25 +112,25 @@ def test_pages_between_freed_ones_keep_what_they_hold(size: str) -> None:
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_dry_run_changes_nothing(name: str) -> None:
     with program(name) as running:
-        before = smaps_bytes(running.pid, "LazyFree"), smaps_bytes(running.pid, "Rss")
+        before = rss_and_lazyfree(running.pid)
         code, out, _ = whyrss("reclaim", running.pid, "--dry-run")
         document = whyrss_json("reclaim", running.pid, "--dry-run")
-        after = smaps_bytes(running.pid, "LazyFree"), smaps_bytes(running.pid, "Rss")
-    assert before == after
+        assert_untouched(running.pid, before)
     assert code == 0
     assert "nothing was done" in out
-    assert document["planned_bytes"] >= before[0]
-    assert document["before"] == {"rss_bytes": before[1], "lazyfree_bytes": before[0]}
+    assert document["planned_bytes"] >= before[1]
+    assert document.keys() == {"pid", "before", "planned_bytes", "ranges"}
+    assert document["ranges"] > 0
 
 
 def test_a_process_without_lazily_freed_pages_has_nothing_to_reclaim() -> None:
     needs_reclaim()
     with support.running([support.go_program("1.27"), "8", "1"]) as running:
-        before = smaps_bytes(running.pid, "Rss")
+        before = rss_and_lazyfree(running.pid)
         code, out, err = whyrss("reclaim", running.pid)
         assert (code, err) == (0, "")
         assert out.startswith("Nothing to reclaim")
-        assert abs(smaps_bytes(running.pid, "Rss") - before) <= FALL_TOLERANCE_BYTES
+        assert_untouched(running.pid, before)
 
 
 def test_the_probe_for_stopped_processes_sees_one() -> None:
@@ -135,7 +144,7 @@ def test_the_probe_for_stopped_processes_sees_one() -> None:
 
 def test_a_recording_cannot_give_memory_back(tmp_path: Path) -> None:
     with program("python", 1) as running:
-        assert whyrss("record", running.pid, "-o", tmp_path / "kept")[0] == 0  # type: ignore[arg-type]
+        assert whyrss("record", running.pid, "-o", str(tmp_path / "kept"))[0] == 0
     code, out, err = whyrss("reclaim", str(tmp_path / "kept"))
     assert (code, out) == (2, "")
     assert "recording" in err
@@ -151,9 +160,9 @@ def test_who_does_not_exist_cannot_be_reclaimed() -> None:
 
 def test_without_cap_sys_nice_the_kernel_refuses_and_whyrss_says_what_is_missing() -> None:
     with program("python") as running:
-        before = smaps_bytes(running.pid, "LazyFree")
+        before = rss_and_lazyfree(running.pid)
         code, out, err = whyrss("reclaim", running.pid, under=_without("sys_nice"))
-        assert smaps_bytes(running.pid, "LazyFree") == before
+        assert_untouched(running.pid, before)
     assert (code, out) == (4, "")
     assert "CAP_SYS_NICE" in err
     assert "CAP_SYS_PTRACE" not in err

@@ -10,12 +10,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-
 from tests import support
 from tests.live.cli import whyrss, whyrss_json
-from tests.live.measured import BATCHES_BYTES, PAGE_BYTES, has_swap, smaps_bytes
+from tests.live.measured import BATCHES_BYTES, PAGE_BYTES, assert_untouched, has_swap, rss_and_lazyfree, smaps_bytes
 from tests.live.patterned import DIRTY, FREED, WRITTEN_AGAIN, pages_of
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -50,7 +50,7 @@ def test_pages_that_are_not_lazily_freed_would_be_swapped_out() -> None:
 @pytest.mark.parametrize("name", ["1.15", "1.27", "python"])
 def test_nothing_is_swapped_out(name: str) -> None:
     python = [sys.executable, "-m", "whyrss.lab.programs.lazyfree"]
-    argv = python if name == "python" else [support.go_program(name)]
+    argv: list[str | Path] = [*python] if name == "python" else [support.go_program(name)]
     with support.running([*argv, "64", "8"], {"GODEBUG": "madvdontneed=0"}) as running:
         pid = running.pid
         assert smaps_bytes(pid, "LazyFree") >= 64 * MIB - BATCHES_BYTES
@@ -66,7 +66,7 @@ def test_memory_in_use_again_is_kept() -> None:
     """Pages that were written again bear the mark of freed ones until the kernel looks; it must keep them."""
     pattern = (FREED + WRITTEN_AGAIN + DIRTY) * 400
     with pages_of(pattern) as running:
-        assert smaps_bytes(running.pid, "LazyFree") == 400 * PAGE_BYTES
+        assert smaps_bytes(running.pid, "LazyFree") >= 400 * PAGE_BYTES
         whyrss_json("reclaim", running.pid)
         assert smaps_bytes(running.pid, "LazyFree") < 256 * KIB
         assert smaps_bytes(running.pid, "Swap", "smaps_rollup") == 0
@@ -77,9 +77,9 @@ def test_memory_in_use_again_is_kept() -> None:
 def test_without_the_flags_of_page_frames_it_is_refused(flags: list[str]) -> None:
     under = ["setpriv", "--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-sys_admin", "--"]
     with support.running([support.go_program("1.15"), "64", "8"]) as running:
-        before = smaps_bytes(running.pid, "LazyFree")
+        before = rss_and_lazyfree(running.pid)
         code, out, err = whyrss("reclaim", running.pid, *flags, under=under)
-        assert smaps_bytes(running.pid, "LazyFree") == before
+        assert_untouched(running.pid, before)
         assert smaps_bytes(running.pid, "Swap") == 0
     assert (code, out) == (4, "")
     assert "swap" in err

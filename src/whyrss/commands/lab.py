@@ -10,6 +10,7 @@ import sys
 from whyrss.errors import RefusedError, UsageError
 from whyrss.lab.causes import EXPERIMENTS
 from whyrss.lab.child import Child
+from whyrss.show.text import wrap
 from whyrss.show.units import parse_size, size
 
 TYPE_CHECKING = False
@@ -79,8 +80,9 @@ def _show(experiment: Experiment, child: Child, go: str | None) -> int:
     what = f"A Go {go} program" if go else "A page heap in Python"
     released_bytes = child.ready["HeapReleased"]
     assert isinstance(released_bytes, int)
-    print(f"{what} (PID {child.pid}) filled memory, dropped it and gave it back: {experiment.about}.")
-    print(f"It says of itself: HeapReleased {size(released_bytes)}, {_figures(child.ready)}.\n")
+    story = f"{what} (PID {child.pid}) filled memory, dropped it and gave it back: {experiment.about}."
+    figures = f"It says of itself: HeapReleased {size(released_bytes)}, {_figures(child.ready)}."
+    print("\n".join([*wrap(story), *wrap(figures)]), end="\n\n")
     codes = [_run(child.pid), _run("reclaim", child.pid), _run(child.pid)]
     answer = child.ask("check")
     print(f"\nThe program's own check of its live data: {answer}.")

@@ -33,7 +33,9 @@ def show(verdict: Verdict, colours: bool = False) -> str:
         wrap(_target(verdict.snapshot)),
         _account(verdict, paint),
     ]
-    parts += [_finding(found, verdict.account.rss_bytes, paint) for found in verdict.diagnosis.findings]
+    for number, found in enumerate(verdict.diagnosis.findings):
+        headline = number == 0 and found.weight == PROBLEM
+        parts.append(_finding(found, headline, verdict.account.rss_bytes, paint))
     if verdict.diagnosis.not_checked:
         parts.append(_not_checked(verdict))
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
@@ -121,12 +123,14 @@ def _short(name: str, width: int) -> str:
     return name if len(name) <= width else "…" + name[-(width - 1) :]
 
 
-def _finding(finding: Finding, rss_bytes: int, paint: dict[str, str]) -> list[str]:
+def _finding(finding: Finding, headline: bool, rss_bytes: int, paint: dict[str, str]) -> list[str]:
+    """`headline`: its sentence is the verdict, and stands on top of the page already."""
     colour = paint["problem" if finding.weight == PROBLEM else "note"]
-    title = f"{finding.weight.upper()} {finding.cause}"
-    facts = f"{size(finding.bytes)} in {finding.line}, {size(finding.reclaimable_bytes)} reclaimable"
-    lines = [f"{colour}{title}{paint['off']}  {facts}, {finding.confidence}"]
-    lines += wrap(summary(finding, rss_bytes), "  ")
+    lines = [f"{colour}{finding.weight.upper()} {finding.cause}{paint['off']} ({finding.confidence})"]
+    reclaimable = f"{size(finding.reclaimable_bytes)} reclaimable"
+    lines += wrap(f"{size(finding.bytes)} in {finding.line}, {reclaimable}; counts in {', '.join(finding.affects)}", "  ")
+    if not headline:
+        lines += wrap(summary(finding, rss_bytes), "  ")
     for evidence in finding.evidence:
         lines += wrap(f"{evidence.what}: {_value(evidence)}", "    ", "  · ")
         lines.append(f"    {paint['dim']}$ {evidence.check}{paint['off']}")
