@@ -1,15 +1,15 @@
-"""whyrss as a user runs it: another process, its exit code, what it prints."""
+"""whyrss on live processes, and what holds for every document that it prints of one."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-# No run of whyrss takes a tenth of this; it bounds a hang, not a measurement.
+from tests import cli
+
+# No check of a figure takes a tenth of this; it bounds a hang, not a measurement.
 HUNG_SECONDS = 120.0
 
 
@@ -17,16 +17,7 @@ def whyrss(
     *args: str | int, env: Mapping[str, str] | None = None, under: Sequence[str] = ()
 ) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of `whyrss ARGS`; `under` is a command that starts it, such as setpriv."""
-    done = subprocess.run(
-        [*under, sys.executable, "-m", "whyrss", *map(str, args)],
-        env={**os.environ, **(env or {})},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=HUNG_SECONDS,
-        check=False,
-    )
-    return done.returncode, done.stdout, done.stderr
+    return cli.whyrss(*map(str, args), prefix=under, env=env)
 
 
 def whyrss_json(*args: str | int) -> dict[str, Any]:

@@ -103,13 +103,15 @@ class Cgroup:
     """What the memory controller says of one cgroup and all below it, in bytes.
 
     None is "not there": `limit_bytes` and `high_bytes` also when there is no limit; `unread` tells the two
-    apart (file name -> why it could not be read). `stat` and `events` are the kernel's own keys.
+    apart (file name -> why it could not be read). `stat` and `events` are the kernel's own keys. `host_bytes`
+    is the memory of the machine (MemTotal), which a limit has to be below to mean anything.
     """
 
     __slots__ = (
         "container",
         "events",
         "high_bytes",
+        "host_bytes",
         "kernel_bytes",
         "limit_bytes",
         "path",
@@ -132,8 +134,15 @@ class Cgroup:
         self.high_bytes: int | None = None
         self.peak_bytes: int | None = None
         self.kernel_bytes: int | None = None
+        self.host_bytes: int | None = None
         self.events: dict[str, int] = {}
         self.unread: dict[str, str] = {}
+
+    @property
+    def is_container(self) -> bool:
+        """Whether an operator looks at this cgroup's own figures: a container's by its path, or one with a limit."""
+        limited = self.limit_bytes is not None and self.host_bytes is not None and self.limit_bytes < self.host_bytes
+        return self.container is not None or limited
 
     def figure(self, v2_key: str, v1_key: str | None = None) -> int | None:
         """A figure of memory.stat by its key in v2 (v1 where that differs), the cgroups below included."""

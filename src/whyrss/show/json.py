@@ -109,12 +109,13 @@ def _finding(finding: Finding) -> dict[str, object]:
 
 def _container(snapshot: Snapshot) -> dict[str, object] | None:
     cgroup = snapshot.get(Cgroup)
-    if cgroup is None or cgroup.container is None:
+    if cgroup is None or not cgroup.is_container:
         return None
+    container = cgroup.container
     return {
-        "id": cgroup.container.id,
-        "runtime": cgroup.container.runtime,
-        "pod": cgroup.container.pod,
+        "id": container.id if container else None,
+        "runtime": container.runtime if container else None,
+        "pod": container.pod if container else None,
         "limit_bytes": cgroup.limit_bytes,
         "usage_bytes": cgroup.usage_bytes,
         "working_set_bytes": cgroup.working_set_bytes,

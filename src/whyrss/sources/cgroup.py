@@ -5,6 +5,7 @@ from __future__ import annotations
 from whyrss.errors import FormatError, Missing
 from whyrss.read.cgroup import FILES, Cgroup, effective_limit, parse_limit, read_cgroup
 from whyrss.read.hierarchy import folder_of, mount_of, parse_paths, way_up
+from whyrss.read.status import parse_meminfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +26,15 @@ def collect_cgroup(files: Files, paths_text: bytes) -> Cgroup:
     if cgroup.version == 2:
         limits = [_limit(files, above) for above in way_up(mount, folder)]
         cgroup.limit_bytes = effective_limit([cgroup.limit_bytes, *limits])
+    cgroup.host_bytes = _host_bytes(files)
     return cgroup
+
+
+def _host_bytes(files: Files) -> int | None:
+    try:
+        return parse_meminfo(files.read("proc/meminfo")).get("MemTotal")
+    except (OSError, FormatError):
+        return None
 
 
 def _limit(files: Files, folder: str) -> int | None:
