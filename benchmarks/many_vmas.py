@@ -26,9 +26,9 @@ def parsing(bench: Bench) -> Section:
     with targets.many_vmas(COUNT) as pid:
         data = _read(pid)
         candidates = {
-            KERNEL: lambda: _timed(lambda: _read(pid)),
-            "parse_smaps": lambda: _timed(lambda: parse_smaps(data)),
-            "parse_smaps, every figure as int": lambda: _timed(lambda: _all_figures(data)),
+            KERNEL: lambda: timed(lambda: _read(pid)),
+            "parse_smaps": lambda: timed(lambda: parse_smaps(data)),
+            "parse_smaps, every figure as int": lambda: timed(lambda: _all_figures(data)),
         }
         gc.disable()
         try:
@@ -50,7 +50,7 @@ def whole(bench: Bench) -> Section:
         return skipped(title, error)
 
 
-def _timed(work: Callable[[], object]) -> Sample:
+def timed(work: Callable[[], object]) -> Sample:
     """What is made is freed outside the clock."""
     wall, cpu = time.perf_counter_ns(), time.thread_time_ns()
     made = work()

@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:1] = [str(ROOT), str(ROOT / "src")]
 
-from benchmarks import entry_point, large_process, many_vmas, one_process, read_ahead, startup  # noqa: E402
+from benchmarks import entry_point, large_process, many_vmas, one_process, read_ahead, reading, startup, targets  # noqa: E402
 from benchmarks.bench import Bench  # noqa: E402
 from benchmarks.installed import Installed  # noqa: E402
 from benchmarks.launcher import Launcher  # noqa: E402
@@ -44,6 +44,9 @@ def _measurements(bench: Bench) -> list[Callable[[], Section]]:
         partial(large_process.run, bench),
         partial(many_vmas.parsing, bench),
         partial(many_vmas.whole, bench),
+        partial(reading.run, bench, targets.go_lazyfree(GO_OLD, 200), f"Go {GO_OLD}, 200 MiB"),
+        partial(reading.run, bench, targets.go_lazyfree(GO_NEW, 200), f"Go {GO_NEW}, 200 MiB"),
+        partial(reading.run, bench, targets.many_vmas(many_vmas.COUNT), f"{many_vmas.COUNT:,} VMAs"),
         partial(entry_point.run, bench, GO_OLD),
         partial(read_ahead.run, bench, GO_OLD, 200),
         partial(read_ahead.run, bench, GO_OLD, 1024),

@@ -22,7 +22,15 @@ def main() -> NoReturn:
         sys.stderr.flush()
     except BrokenPipeError:
         pass
+    _save_bundle()
     os._exit(code)  # the interpreter's tear-down takes a tenth of a run and has nothing to do
+
+
+def _save_bundle() -> None:
+    """What this run had to compile or to find is found at once by the next; only where bin/whyrss began it."""
+    bundle = sys.modules.get("whyrss.bundle")
+    if bundle is not None:
+        bundle.save()
 
 
 def run(argv: list[str]) -> int:

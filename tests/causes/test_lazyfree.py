@@ -9,6 +9,7 @@ from whyrss.causes import lazyfree
 from whyrss.errors import Missing
 from whyrss.finding import NOTE, PROBLEM, Finding
 from whyrss.mappings import account_by_vma
+from whyrss.policy import fact_of
 from whyrss.read.buildinfo import Build
 from whyrss.read.smaps import parse_smaps
 from whyrss.snapshot import Process, Snapshot
@@ -78,6 +79,32 @@ def test_the_larger_line_is_claimed() -> None:
 def test_fix_by_environment(environ: dict[str, str] | Missing, text: str) -> None:
     finding = look(heap(32 * MIB), environ=environ)
     assert finding and [fix.text for fix in finding.fixes if fix.kind == "env"] == [text]
+
+
+def test_releases_that_free_lazily_unasked_are_those_of_the_table() -> None:
+    table = [f"go1.{minor}" for minor in range(9, 28) if fact_of(minor, "default_advice")[0] == "MADV_FREE"]
+    assert table == list(lazyfree.FREE_BY_DEFAULT)
+
+
+@pytest.mark.parametrize(
+    ("version", "ldflags", "kinds", "text"),
+    [
+        ("go1.15.15", "", ["env", "upgrade"], "GODEBUG=madvdontneed=1"),
+        ("go1.27.3", "", ["env"], "GODEBUG=madvdontneed=1"),
+        ("go1.27.3", "-X=runtime.godebugDefault=madvdontneed=0", ["env"], "build without -X runtime.godebugDefault"),
+        (None, "", ["env"], "GODEBUG=madvdontneed=1"),
+    ],
+)
+def test_fix_by_build(version: str | None, ldflags: str, kinds: list[str], text: str) -> None:
+    build = Build("amd64", False)
+    build.is_go, build.go_version, build.settings = True, version, {"-ldflags": ldflags}
+    sections: dict[str, object] = {"Vmas": parse_smaps(heap(32 * MIB)), "Build": build}
+    snapshot = Snapshot("2026-01-01T00:00:00Z", "7", "cat /proc/7/{}", sections)
+    finding = lazyfree.look(snapshot, account_by_vma(snapshot))
+    assert finding
+    fixes = [fix for fix in finding.fixes if fix.kind != "live"]
+    assert [fix.kind for fix in fixes] == kinds
+    assert text in fixes[0].text
 
 
 def test_a_recording_cannot_be_reclaimed() -> None:

@@ -13,9 +13,7 @@ from tests import cli
 HUNG_SECONDS = 120.0
 
 
-def whyrss(
-    *args: str | int, env: Mapping[str, str] | None = None, under: Sequence[str] = ()
-) -> tuple[int, str, str]:
+def whyrss(*args: str | int, env: Mapping[str, str] | None = None, under: Sequence[str] = ()) -> tuple[int, str, str]:
     """Exit code, stdout and stderr of `whyrss ARGS`; `under` is a command that starts it, such as setpriv."""
     return cli.whyrss(*map(str, args), prefix=under, env=env)
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
 from tests import support
 from tests.live.cli import whyrss
 from tests.live.measured import needs_reclaim
+
+from whyrss.errors import TargetError
+from whyrss.lab.child import Child
 
 
 def test_without_go_the_lab_shows_cause_fix_and_effect(tmp_path: Path) -> None:
@@ -68,3 +73,19 @@ def test_a_go_that_cannot_be_had_is_said_in_one_line() -> None:
     assert (code, out) == (3, "")
     assert "'one'" in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [("raise SystemExit(7)", "code 7"), ("print('no'); import time; time.sleep(60)", "not become ready: no")],
+)
+def test_a_program_that_does_not_become_ready_is_an_error(program: str, said: str) -> None:
+    with pytest.raises(TargetError, match=said), Child([sys.executable, "-c", program]):
+        pass
+
+
+def test_a_program_that_ended_cannot_be_asked() -> None:
+    with Child([sys.executable, "-c", "print('READY {}', flush=True)"]) as child:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        with pytest.raises(TargetError, match="ended"):
+            child.ask("check")

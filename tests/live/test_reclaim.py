@@ -29,7 +29,10 @@ from tests.live.measured import (
 )
 from tests.live.patterned import DIRTY, FREED, WRITTEN_AGAIN, pages_of
 
-from whyrss.live.reclaim import batches
+from whyrss.errors import GoneError
+from whyrss.live.reclaim import batches, measure, reclaim
+from whyrss.snapshot import Process
+from whyrss.sources import open_source
 
 KIB, MIB = 1 << 10, 1 << 20
 MADV_FREE = {"GODEBUG": "madvdontneed=0"}
@@ -156,6 +159,28 @@ def test_who_does_not_exist_cannot_be_reclaimed() -> None:
     code, out, err = whyrss("reclaim", "--pid", gone)
     assert (code, out) == (3, "")
     assert f"no process {gone}" in err
+
+
+def test_another_process_with_the_same_pid_is_left_alone() -> None:
+    """PIDs are used again; the process is known by its start time (field 22 of /proc/PID/stat)."""
+    with program("python") as running:
+        before = rss_and_lazyfree(running.pid)
+        snapshot = open_source(str(running.pid)).collect()
+        snapshot[Process].start_ticks -= 1
+        with pytest.raises(GoneError, match="not touched"):
+            reclaim(snapshot, running.pid)
+        assert_untouched(running.pid, before)
+
+
+def test_a_process_that_ended_did_not_give_all_of_its_memory_back() -> None:
+    """A zombie's smaps is empty, which is not an RSS of 0."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    with pytest.raises(GoneError, match=str(process.pid)):
+        measure(process.pid)
+    process.wait()
+    with pytest.raises(GoneError, match=str(process.pid)):
+        measure(process.pid)
 
 
 def test_without_cap_sys_nice_the_kernel_refuses_and_whyrss_says_what_is_missing() -> None:

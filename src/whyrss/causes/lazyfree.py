@@ -29,7 +29,7 @@ from __future__ import annotations
 from whyrss.errors import Missing
 from whyrss.finding import NOTE, PROBLEM, Cause, Evidence, Finding
 from whyrss.fix import Fix
-from whyrss.snapshot import Process, Vmas
+from whyrss.snapshot import Build, Process, Vmas
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +42,9 @@ MENTION_BYTES = 1 << 20
 PROBLEM_BYTES = 16 << 20
 # A graph of RSS that is off by less than a twentieth misleads nobody.
 PROBLEM_SHARE = 20
+
+# The releases that use MADV_FREE unasked (facts/go.py, "default_advice"; runtime/mem_linux.go, sysUnused).
+FREE_BY_DEFAULT = ("go1.12", "go1.13", "go1.14", "go1.15")
 
 GO_LINE = "heap/released/lazyfree"
 OTHER_LINE = "c/lazyfree"
@@ -78,14 +81,17 @@ def _summary(line: str) -> str:
     )
 
 
-def _asked_for(snapshot: Snapshot) -> bool | None:
-    """Whether GODEBUG asks for MADV_FREE; None where the environment could not be read. (What Go does with the
-    variable, version by version, is `whyrss policy`; that the pages are lazily freed is measured.)"""
-    process = snapshot.get(Process)
+def _asked_for(snapshot: Snapshot) -> str:
+    """Where madvdontneed=0 was asked for: "GODEBUG", "-ldflags", or "" where it is not seen. (What Go makes of
+    the setting, version by version, is `whyrss policy`; that the pages are lazily freed is measured.)"""
+    process, build = snapshot.get(Process), snapshot.get(Build)
     try:
-        return "madvdontneed=0" in process.environ.get("GODEBUG", "").split(",") if process else None
+        if process and "madvdontneed=0" in process.environ.get("GODEBUG", "").split(","):
+            return "GODEBUG"
     except Missing:
-        return None
+        pass
+    linked = build.settings.get("-ldflags", "") if build else ""
+    return "-ldflags" if "runtime.godebugDefault" in linked and "madvdontneed=0" in linked else ""
 
 
 def _evidence(snapshot: Snapshot, vmas: Vmas) -> list[Evidence]:
@@ -103,18 +109,20 @@ def _fixes(snapshot: Snapshot, line: str) -> list[Fix]:
         text = f"whyrss reclaim {snapshot.target}"
         fixes.append(Fix("live", text, "costs", "page faults where the memory is used again"))
     if line == GO_LINE:
-        fixes += _go_fixes(_asked_for(snapshot))
+        fixes += _go_fixes(_asked_for(snapshot), snapshot.get(Build))
     return fixes
 
 
-def _go_fixes(asked_for: bool | None) -> list[Fix]:
+def _go_fixes(asked_for: str, build: Build | None) -> list[Fix]:
     cost = "page faults and CPU when freed memory is used again"
-    if asked_for:
-        return [Fix("env", "remove madvdontneed=0 from GODEBUG", "costs", cost, "GODEBUG=madvdontneed=1")]
-    return [
-        Fix("env", "GODEBUG=madvdontneed=1", "costs", cost, "GODEBUG=madvdontneed=1"),
-        Fix("upgrade", "Go 1.16 or later, which returns memory with MADV_DONTNEED", "safe"),
-    ]
+    text = {
+        "GODEBUG": "remove madvdontneed=0 from GODEBUG",
+        "-ldflags": "GODEBUG=madvdontneed=1, or build without -X runtime.godebugDefault=madvdontneed=0",
+    }.get(asked_for, "GODEBUG=madvdontneed=1")
+    fixes = [Fix("env", text, "costs", cost, "GODEBUG=madvdontneed=1")]
+    if build and build.go_version and build.go_version.startswith(FREE_BY_DEFAULT):
+        fixes.append(Fix("upgrade", "Go 1.16 or later, which returns memory with MADV_DONTNEED", "safe"))
+    return fixes
 
 
 CAUSE = Cause("lazyfree", "given back with MADV_FREE, not taken by the kernel", look)

@@ -41,16 +41,17 @@ class Child:
     def ask(self, command: str) -> str:
         """One command, one line of answer."""
         assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(command + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(command + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise TargetError(f"the lab program ended before it was asked to {command}") from None
         return self._process.stdout.readline().strip()
 
     def _expect(self, word: str) -> str:
         assert self._process.stdout
         line = self._process.stdout.readline()
         if not line.startswith(word + " "):
-            code = self._process.wait(10)
-            raise TargetError(
-                f"the lab program ended with code {code} before it was ready: {line.strip() or 'no output'}"
-            )
+            said = line.strip() or f"it ended with code {self._process.wait(10)}"
+            raise TargetError(f"the lab program did not become ready: {said}")
         return line[len(word) + 1 :]

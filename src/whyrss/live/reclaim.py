@@ -10,10 +10,11 @@ import ctypes
 import os
 from errno import EAGAIN, EINTR, EINVAL, ENOMEM, ENOSYS, EPERM, ESRCH
 
-from whyrss.errors import DeniedError, GoneError, RefusedError
+from whyrss.errors import DeniedError, GoneError, RefusedError, WhyrssError
 from whyrss.live.pages import PageMap
 from whyrss.read.smaps import parse_smaps
-from whyrss.snapshot import Host, Vma, Vmas
+from whyrss.read.status import parse_stat
+from whyrss.snapshot import Host, Process, Vma, Vmas
 from whyrss.sources.files import LiveFiles
 
 TYPE_CHECKING = False
@@ -100,7 +101,7 @@ def reclaim(snapshot: Snapshot, pid: int, progress: Callable[[int, int], None] =
     vmas, host = snapshot[Vmas], snapshot[Host]
     before = after = Figures(vmas)
     planned_bytes = 0
-    pidfd = _open(pid)
+    pidfd = _open(pid, snapshot[Process].start_ticks)
     try:
         for _ in range(PASSES):
             ranges = plan(pid, vmas, host)
@@ -121,9 +122,12 @@ def reclaim(snapshot: Snapshot, pid: int, progress: Callable[[int, int], None] =
 def measure(pid: int) -> Vmas:
     """smaps again. Raises GoneError."""
     try:
-        return parse_smaps(LiveFiles().read(f"proc/{pid}/smaps", 2 << 30))
+        vmas = parse_smaps(LiveFiles().read(f"proc/{pid}/smaps", 2 << 30))
     except OSError as error:
         raise GoneError(f"process {pid} ended ({error.strerror})") from None
+    if not len(vmas):
+        raise GoneError(f"process {pid} ended while its memory was taken")
+    return vmas
 
 
 def batches(ranges: list[Range]) -> Iterator[list[Range]]:
@@ -178,16 +182,25 @@ def _madvise(pidfd: int, ranges: list[Range]) -> int:
     return 0
 
 
-def _open(pid: int) -> int:
+def _open(pid: int, start_ticks: int) -> int:
+    """A pidfd of the process that was measured, not of another that has its PID now."""
     try:
-        return os.pidfd_open(pid)
+        pidfd = os.pidfd_open(pid)
     except OSError as error:
         if error.errno == ESRCH:
             raise GoneError(f"no process {pid}") from None
         raise RefusedError(f"process {pid} cannot be held: {error.strerror}", "needs Linux 5.10 or later") from None
+    try:
+        same = parse_stat(LiveFiles().read(f"proc/{pid}/stat")).start_ticks == start_ticks
+    except OSError:
+        same = False
+    if not same:
+        os.close(pidfd)
+        raise GoneError(f"process {pid} ended, and was not touched")
+    return pidfd
 
 
-def _refusal(error: int) -> RefusedError:
+def _refusal(error: int) -> WhyrssError:
     if error == EPERM:
         return RefusedError("the kernel does not allow process_madvise on this process", _capabilities())
     if error == ENOSYS:
@@ -195,7 +208,7 @@ def _refusal(error: int) -> RefusedError:
     if error == EINVAL:
         return RefusedError("this kernel's process_madvise does not know MADV_PAGEOUT", "needs Linux 5.10 or later")
     if error == ESRCH:
-        return RefusedError("the process ended")
+        return GoneError("the process ended while its memory was taken")
     return RefusedError(f"process_madvise: {os.strerror(error)}")
 
 
