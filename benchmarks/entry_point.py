@@ -18,8 +18,8 @@ def run(bench: Bench, go_version: str) -> Section:
             shipped, installed = bench.explain(pid), bench.installed
             commands = {
                 "the wheel's script": shipped,
-                "wrapper of pip before 25.1 (imports re)": [installed.wrapper, *shipped[1:]],
-                "wrapper of pip 25.1 and later": [installed.lean_wrapper, *shipped[1:]],
+                "wrapper of older pip (imports re)": [installed.wrapper, *shipped[1:]],
+                "wrapper of newer pip (does not)": [installed.lean_wrapper, *shipped[1:]],
             }
             return bench.commands(TITLE, "the wheel's script", commands)
     except TargetError as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# What pip writes for an entry point; since 25.1 it no longer imports `re`.
+# What pip writes for an entry point; newer ones no longer import `re` (pypa/pip, pull request 13166).
 _WITH_RE = """\
 #!{python}
 # -*- coding: utf-8 -*-

@@ -16,7 +16,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:1] = [str(ROOT), str(ROOT / "src")]
 
-from benchmarks import entry_point, large_process, many_vmas, one_process, read_ahead, reading, startup, targets  # noqa: E402
+from benchmarks import (  # noqa: E402
+    entry_point,
+    large_process,
+    many_vmas,
+    one_process,
+    read_ahead,
+    reading,
+    startup,
+    targets,
+)
 from benchmarks.bench import Bench  # noqa: E402
 from benchmarks.installed import Installed  # noqa: E402
 from benchmarks.launcher import Launcher  # noqa: E402

@@ -1,8 +1,10 @@
 """Reads a process's smaps while the program is still being imported.
 
 The kernel's walk over the pages (3 to 4 ms for 200 MiB) and Python's imports (as much) need nothing of each
-other, and the walk runs outside the interpreter's lock: on a second core it costs no time at all. What was read
-is handed out once, in the order in which it was read, so that the caller sees one sequence of reads.
+other. The walk runs in a thread, outside the interpreter's lock: whoever gives that lock away gets it back only
+when the other one waits, so the whole file is read in one call of the kernel, and `start` returns when the call
+is about to be made. What was read is handed out once, in the order in which it was read, so that the caller sees
+one sequence of reads: who the process is, how large, and then its pages.
 """
 
 from __future__ import annotations
@@ -10,50 +12,62 @@ from __future__ import annotations
 import _thread
 import os
 
-# In the order in which ProcSource.collect asks for them: who it is, how large, the pages, how large now.
-NAMES = ("stat", "statm", "smaps", "statm")
-CHUNK_BYTES = 64 << 10
+# A read from /proc ends early where the kernel's buffer (a page) is used up, unless no more was asked for than
+# is left in it (fs/seq_file.c, seq_read); readv(2) goes on to the next piece after each that was filled. A VMA
+# takes 0.8 KiB.
+PIECE_BYTES = 2 << 10
+PIECES = 64
 LIMIT_BYTES = 256 << 20  # more than that is read again by the caller, which then says what is wrong with it
 
-_read: dict[str, list[bytes]] = {}
-_done: list[_thread.LockType] = []
+_read: dict[str, bytes] = {}
+_walking: list[_thread.LockType] = []
 
 
 def start(pid: str) -> None:
     """Begins to read the process of that PID; a file that cannot be read is left to the caller."""
-    lock = _thread.allocate_lock()
-    lock.acquire()
-    _done.append(lock)
-    _thread.start_new_thread(_run, (f"/proc/{pid}/", lock))
+    folder = f"/proc/{pid}/"
+    try:
+        for name in ("stat", "statm"):
+            _read[folder + name] = _small(folder + name)
+        fd = os.open(folder + "smaps", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return
+    begun, ended = _thread.allocate_lock(), _thread.allocate_lock()
+    begun.acquire()
+    ended.acquire()
+    _walking.append(ended)
+    _thread.start_new_thread(_walk, (folder + "smaps", fd, begun, ended))
+    begun.acquire()
 
 
 def take(path: str) -> bytes | None:
-    """The bytes of a file that was read ahead, None where it was not; waits until the reading has ended."""
-    if _done:
-        _done.pop().acquire()
-    found = _read.get(path)
-    return found.pop(0) if found else None
+    """The bytes of a file that was read ahead, None where it was not; waits for smaps until it is read."""
+    if _walking and path.endswith("/smaps"):
+        _walking.pop().acquire()
+    return _read.pop(path, None)
 
 
-def _run(folder: str, lock: _thread.LockType) -> None:
+def _walk(path: str, fd: int, begun: _thread.LockType, ended: _thread.LockType) -> None:
+    buffer = memoryview(bytearray(PIECES * PIECE_BYTES))
+    pieces = [buffer[at : at + PIECE_BYTES] for at in range(0, len(buffer), PIECE_BYTES)]
+    data = b""
     try:
-        for name in NAMES:
-            _read.setdefault(folder + name, []).append(_whole(folder + name))
+        begun.release()
+        while size_bytes := os.readv(fd, pieces):
+            data += buffer[:size_bytes]
+            if len(data) > LIMIT_BYTES:
+                return
+        _read[path] = data
     except OSError:
-        _read.clear()
-    finally:
-        lock.release()
-
-
-def _whole(path: str) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        parts, size_bytes = [os.read(fd, CHUNK_BYTES)], 0
-        while parts[-1]:
-            size_bytes += len(parts[-1])
-            if size_bytes > LIMIT_BYTES:
-                raise OSError(f"{path} is too large to be read ahead")
-            parts.append(os.read(fd, CHUNK_BYTES))
+        pass
     finally:
         os.close(fd)
-    return b"".join(parts)
+        ended.release()
+
+
+def _small(path: str) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(fd, PIECE_BYTES)
+    finally:
+        os.close(fd)

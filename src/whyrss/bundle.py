@@ -113,8 +113,10 @@ def _read() -> dict[str, Entry]:
     except OSError:
         return {}
     try:
-        data = os.read(fd, LIMIT_BYTES) if _is_trusted(os.fstat(fd), os.stat(FOLDER)) else b""
-        stamp, entries = marshal.loads(data)
+        file = os.fstat(fd)
+        if not _is_trusted(file, os.stat(FOLDER)) or file.st_size > LIMIT_BYTES:
+            return {}
+        stamp, entries = marshal.loads(os.read(fd, file.st_size))
     except (OSError, EOFError, ValueError, TypeError):
         return {}
     finally:

@@ -19,6 +19,7 @@ from tests.live.cli import HUNG_SECONDS, whyrss, whyrss_json
 from tests.live.measured import (
     BATCHES_BYTES,
     IDLE_BYTES,
+    KEPT_BACK_BYTES,
     PAGE_BYTES,
     assert_untouched,
     has_swap,
@@ -53,7 +54,7 @@ def program(name: str, drop_mib: int = 64) -> Iterator[support.Program]:
     python = [sys.executable, "-m", "whyrss.lab.programs.lazyfree"]
     argv: list[str | Path] = [*python] if name == "python" else [support.go_program(name)]
     with support.running([*argv, str(drop_mib), "8"], MADV_FREE) as running:
-        assert smaps_bytes(running.pid, "LazyFree") >= drop_mib * MIB - BATCHES_BYTES
+        assert smaps_bytes(running.pid, "LazyFree") >= drop_mib * MIB - KEPT_BACK_BYTES - BATCHES_BYTES
         yield running
 
 
@@ -93,12 +94,13 @@ def test_the_second_run_has_nothing_to_do(name: str) -> None:
 def test_a_reclaimed_program_can_free_and_be_reclaimed_again() -> None:
     """The memory is used again as before: what is written is there, and is freed and found once more."""
     needs_reclaim()
+    freed_bytes = 64 * MIB - KEPT_BACK_BYTES
     with program("1.15") as running:
         for _ in range(2):
-            assert whyrss_json("reclaim", running.pid)["reclaimed_bytes"] >= 64 * MIB - FALL_TOLERANCE_BYTES
+            assert whyrss_json("reclaim", running.pid)["reclaimed_bytes"] >= freed_bytes - FALL_TOLERANCE_BYTES
             assert running.ask("again") == "DONE"
             assert running.ask("check") == "OK 128 blocks"
-            assert smaps_bytes(running.pid, "LazyFree") >= 64 * MIB * 98 // 100
+            assert smaps_bytes(running.pid, "LazyFree") >= freed_bytes - BATCHES_BYTES
 
 
 @pytest.mark.parametrize("size", ["small", "huge"])
@@ -146,7 +148,7 @@ def test_the_probe_for_stopped_processes_sees_one() -> None:
 
 
 def test_a_recording_cannot_give_memory_back(tmp_path: Path) -> None:
-    with program("python", 1) as running:
+    with program("python", 8) as running:
         assert whyrss("record", running.pid, "-o", str(tmp_path / "kept"))[0] == 0
     code, out, err = whyrss("reclaim", str(tmp_path / "kept"))
     assert (code, out) == (2, "")
@@ -189,8 +191,7 @@ def test_without_cap_sys_nice_the_kernel_refuses_and_whyrss_says_what_is_missing
         code, out, err = whyrss("reclaim", running.pid, under=_without("sys_nice"))
         assert_untouched(running.pid, before)
     assert (code, out) == (4, "")
-    assert "CAP_SYS_NICE" in err
-    assert "CAP_SYS_PTRACE" not in err
+    assert "needs CAP_SYS_NICE\n" in err
     assert err.count("\n") == 1
 
 
@@ -222,7 +223,7 @@ sys.exit(run(sys.argv[1:]))
 def test_a_stranger_may_not_even_read(flags: list[str]) -> None:
     if os.geteuid() != 0:
         pytest.skip("needs root, to become somebody else")
-    with program("python", 1) as running:
+    with program("python", 8) as running:
         done = subprocess.run(
             [sys.executable, "-c", AS_NOBODY, "reclaim", str(running.pid), *flags],
             capture_output=True,
