@@ -5,7 +5,6 @@ from __future__ import annotations
 from benchmarks import targets
 from benchmarks.bench import Bench
 from benchmarks.report import Section, skipped
-
 from whyrss.errors import TargetError
 
 SIZE_MIB = 200

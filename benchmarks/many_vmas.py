@@ -11,7 +11,6 @@ from benchmarks import targets
 from benchmarks.bench import PMAP, Bench, others, pmap
 from benchmarks.report import Check, Section, skipped
 from benchmarks.rounds import Sample, measure
-
 from whyrss.read.smaps import Vmas, parse_smaps
 
 COUNT = 10_000

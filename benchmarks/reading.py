@@ -18,7 +18,6 @@ from benchmarks.bench import Bench
 from benchmarks.many_vmas import timed
 from benchmarks.report import Section, skipped
 from benchmarks.rounds import Sample, measure
-
 from whyrss.errors import TargetError
 
 LARGE = "reads of 64 KiB"

@@ -11,7 +11,6 @@ from benchmarks import targets
 from benchmarks.bench import Bench
 from benchmarks.launcher import ENVIRONMENT
 from benchmarks.report import Section, skipped
-
 from whyrss.errors import TargetError
 
 SIZE_MIB = 200

@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 
 
 def whyrss(
-    *arguments: str, prefix: Sequence[str] = (), env: Mapping[str, str] | None = None, cwd: str | os.PathLike[str] | None = None
+    *arguments: str,
+    prefix: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    cwd: str | os.PathLike[str] | None = None,
 ) -> tuple[int, str, str]:
     """(exit code, stdout, stderr); `prefix` is a command that runs it, `env` is added to the environment."""
     argv = [*prefix, sys.executable, "-m", "whyrss", *arguments]

@@ -167,7 +167,8 @@ PATHS = ["", "[heap]", "[stack]", "/bin/prog", "/lib/x.so", "/memfd:a", "[anon: 
 @given(
     st.lists(
         st.tuples(
-            st.integers(0, 1 << 35), st.integers(1, 1 << 16), st.sampled_from(["rw-p", "r-xp", "---p", "rw-s", "r--p"]),
+            st.integers(0, 1 << 35), st.integers(1, 1 << 16),
+            st.sampled_from(["rw-p", "r-xp", "---p", "rw-s", "r--p"]),
             st.sampled_from(PATHS), st.integers(0, 1 << 16), st.integers(0, 1 << 16),
         ),
         min_size=1,
@@ -176,7 +177,9 @@ PATHS = ["", "[heap]", "[stack]", "/bin/prog", "/lib/x.so", "/memfd:a", "[anon: 
 )  # fmt: skip
 def test_every_byte_is_in_exactly_one_line(rows: list[tuple[int, int, str, str, int, int]], go: bool) -> None:
     """Whatever the map, touching, overlapping and lying: the root is the sum of Rss."""
-    maps = [vma(page << 12, size << 12, perms, path, rss << 10, lazy << 10) for page, size, perms, path, rss, lazy in rows]
+    maps = [
+        vma(page << 12, size << 12, perms, path, rss << 10, lazy << 10) for page, size, perms, path, rss, lazy in rows
+    ]
     root = account(*maps, go="go1.15" if go else None).root
     check_sums(root)
     assert root.bytes == sum(rss for *_, rss, _ in rows) << 10

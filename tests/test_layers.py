@@ -29,13 +29,12 @@ LAYERS: dict[str, set[str]] = {
     "causes": {"account", "finding", "fix", "facts", "snapshot"},
     "verdict": {"account", "causes", "finding", "mappings", "snapshot"},
     "ahead": set(),
-    "bundle": set(),
     "sources": {"ahead", "read", "snapshot"},
     "show": {"account", "environment", "finding", "policy", "read", "snapshot", "sources", "verdict"},
     "live": {"facts", "read", "snapshot", "sources"},
     "lab": {"__main__", "policy"},
     "commands": {"facts", "lab", "live", "policy", "read", "show", "snapshot", "sources", "verdict", "__main__"},
-    "__main__": {"bundle", "commands", "show"},
+    "__main__": {"commands", "show"},
     "__init__": {"sources", "verdict"},
 }
 EVERYWHERE = {"errors", "version"}

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from tools import gen_docs_policy
 
+from tools import gen_docs_policy
 from whyrss.commands.policy import is_version, run
 from whyrss.errors import Missing, TargetError, UsageError
 from whyrss.policy import (

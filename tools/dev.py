@@ -30,7 +30,11 @@ def main() -> int:
     if problem:
         print(f"tools/dev.py: {problem}", file=sys.stderr)
         return 3
-    return try_it() if word == "try" else test()
+    try:
+        return try_it() if word == "try" else test()
+    except subprocess.CalledProcessError as error:
+        print(f"tools/dev.py: {error.cmd[0]} failed with code {error.returncode}, see above", file=sys.stderr)
+        return 3
 
 
 def unfit() -> str:

@@ -1,8 +1,8 @@
 """Where every resident byte of a process is, and why it was not returned to the operating system.
 
-    import whyrss
-    verdict = whyrss.why(whyrss.open_source("1234"))
-    for finding in verdict.diagnosis.findings: ...
+import whyrss
+verdict = whyrss.why(whyrss.open_source("1234"))
+for finding in verdict.diagnosis.findings: ...
 """
 
 __all__ = ["Verdict", "open_source", "why"]

@@ -22,15 +22,7 @@ def main() -> NoReturn:
         sys.stderr.flush()
     except BrokenPipeError:
         pass
-    _save_bundle()
     os._exit(code)  # the interpreter's tear-down takes a tenth of a run and has nothing to do
-
-
-def _save_bundle() -> None:
-    """What this run had to compile or to find is found at once by the next; only where bin/whyrss began it."""
-    bundle = sys.modules.get("whyrss.bundle")
-    if bundle is not None:
-        bundle.save()
 
 
 def run(argv: list[str]) -> int:
@@ -42,7 +34,7 @@ def run(argv: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
+    except BrokenPipeError:  # whoever read stdout has seen enough; other pipes are their owners' business
         return 0
     except SystemExit as ended:  # argparse
         return ended.code if isinstance(ended.code, int) else 2

@@ -17,7 +17,9 @@ from whyrss.snapshot import Process, Snapshot
 LIVE = vma(0x400000, 400 * MIB, path="/bin/prog", rss=300 * MIB)
 
 
-def look(*maps: bytes, go: bool = True, environ: dict[str, str] | Missing | None = None, target: str = "7") -> Finding | None:
+def look(
+    *maps: bytes, go: bool = True, environ: dict[str, str] | Missing | None = None, target: str = "7"
+) -> Finding | None:
     sections: dict[str, object] = {
         "Vmas": parse_smaps(b"".join(maps)),
         "Process": Process(7, "prog", "/bin/prog", 1, "S", environ if environ is not None else {}),

@@ -9,8 +9,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from tests.support import PROGRAMS, go_program, needs_linux, running
 
+from tests.support import PROGRAMS, go_program, needs_linux, running
 from whyrss.errors import TargetError
 from whyrss.lab import debian, toolchain
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from tests import support
 from tests.live.cli import assert_evidence, assert_sums, line_bytes, whyrss_json
 from tests.live.measured import needs_reclaim, settled_bytes, smaps_bytes, was_stopped

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests import support
 from tests.live.cli import assert_evidence, whyrss_json
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from tests import support
 from tests.live.cli import assert_sums, line_bytes, lines, whyrss, whyrss_json
 from tests.live.measured import BATCHES_BYTES, KEPT_BACK_BYTES, smaps_bytes

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tests import support
 from tests.live.cli import whyrss
 from tests.live.measured import needs_reclaim
-
 from whyrss.errors import TargetError
 from whyrss.lab.child import Child
 

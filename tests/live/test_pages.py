@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from tests.live.measured import CAP_SYS_ADMIN, PAGE_BYTES, may, smaps_bytes
 from tests.live.patterned import DIRTY, FREED, UNTOUCHED, WRITTEN_AGAIN, pages_of
-
 from whyrss.errors import GoneError
 from whyrss.live.pages import PageMap
 

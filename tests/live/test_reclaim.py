@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests import support
 from tests.live.cli import HUNG_SECONDS, whyrss, whyrss_json
 from tests.live.measured import (
@@ -29,7 +30,6 @@ from tests.live.measured import (
     was_stopped,
 )
 from tests.live.patterned import DIRTY, FREED, WRITTEN_AGAIN, pages_of
-
 from whyrss.errors import GoneError
 from whyrss.live.reclaim import batches, measure, reclaim
 from whyrss.snapshot import Process

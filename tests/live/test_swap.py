@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests import support
 from tests.live.cli import whyrss, whyrss_json
 from tests.live.measured import (

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support import debian_program, go_program
 
+from tests.support import debian_program, go_program
 from whyrss.errors import FormatError
 from whyrss.lab import debian, toolchain
 from whyrss.read.buildinfo import MAGIC, Build, read_build

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support import go_program
 
+from tests.support import go_program
 from whyrss.errors import FormatError
 from whyrss.read import elf as elf_module
 from whyrss.read.elf import ET_DYN, ET_EXEC, PF_W, PT_DYNAMIC, PT_LOAD, Elf

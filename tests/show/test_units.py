@@ -14,7 +14,8 @@ from whyrss.show.units import parse_size, share, size
     ("size_bytes", "text"),
     [
         (0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (100 << 10, "100 KiB"), (1536, "1.5 KiB"),
-        ((1 << 20) - 1, "1.0 MiB"), (215 << 20, "215 MiB"), (1 << 30, "1.0 GiB"), (1 << 62, "4.0 EiB"), (-2048, "-2.0 KiB"),
+        (1 << 62, "4.0 EiB"), (-2048, "-2.0 KiB"),
+        ((1 << 20) - 1, "1.0 MiB"), (215 << 20, "215 MiB"), (1 << 30, "1.0 GiB"),
     ],
 )  # fmt: skip
 def test_size(size_bytes: int, text: str) -> None:
@@ -39,12 +40,21 @@ def test_what_is_no_size(text: str) -> None:
 
 
 def test_gogc_as_the_runtime_reads_it() -> None:
-    assert [gogc({"GOGC": text}) for text in ("", "50", "off", "x", "-1", "99999999999")] == [100, 50, -1, 100, -1, 100]
+    assert [gogc({"GOGC": text}) for text in ("", "50", "off", "x", "-1", "99999999999")] == [
+        100,
+        50,
+        -1,
+        100,
+        -1,
+        100,
+    ]
     assert gogc({}) == 100
 
 
 def test_gomemlimit_as_the_runtime_reads_it() -> None:
-    read = {text: gomemlimit_bytes({"GOMEMLIMIT": text}) for text in ("400MiB", "1024", "1024B", "off", "1MB", "9e9", "x")}
+    read = {
+        text: gomemlimit_bytes({"GOMEMLIMIT": text}) for text in ("400MiB", "1024", "1024B", "off", "1MB", "9e9", "x")
+    }
     assert read == {
         "400MiB": 400 << 20, "1024": 1024, "1024B": 1024, "off": NO_LIMIT_BYTES, "1MB": None, "9e9": None, "x": None
     }  # fmt: skip

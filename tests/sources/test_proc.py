@@ -68,7 +68,7 @@ def test_no_such_process() -> None:
 
 def test_zombie() -> None:
     process = subprocess.Popen(["true"])
-    while open(f"/proc/{process.pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z":
+    while Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
         time.sleep(0.01)
     code, out, err = whyrss(str(process.pid))
     process.wait()
@@ -177,7 +177,9 @@ def test_an_empty_target() -> None:
 
 @root
 def test_without_rights_over_the_process(sleeper: subprocess.Popen[bytes]) -> None:
-    code, out, err = whyrss(str(sleeper.pid), prefix=["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"])
+    code, out, err = whyrss(
+        str(sleeper.pid), prefix=["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    )
     assert (code, out) == (3, "")
     assert f"/proc/{sleeper.pid}/smaps: permission denied" in err and "CAP_SYS_PTRACE" in err
     assert err.count("\n") == 1
@@ -230,7 +232,9 @@ def test_a_pid_of_inside_a_container() -> None:
         assert inner.stdout.readline().strip() == str(number)
         code, _, err = whyrss(str(number))
         assert code == 3 and err.count("\n") == 1
-        here = re.search(rf"inside a container {number} is the process that is seen here as (\d+) \((sh|sleep)\)", err)
+        here = re.search(
+            rf"inside a container {number} is the process that is seen here as (\d+) \((sh|sleep)\)", err
+        )
         assert here and nspid(here[1])[-1] == str(number)
     finally:
         inner.kill()

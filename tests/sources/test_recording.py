@@ -111,7 +111,8 @@ def test_what_is_no_recording(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "manifest",
-    [b"", b"[]", b"{}", b"{", b'{"schema": "whyrss-recording/2", "pid": 1, "page_bytes": 4096}', b"\xff\xfe", b"[" * 99999,
+    [b"", b"[]", b"{}", b"{", b'{"schema": "whyrss-recording/2", "pid": 1, "page_bytes": 4096}',
+     b"\xff\xfe", b"[" * 99999,
      b'{"schema": "whyrss-recording/1", "pid": -1, "page_bytes": 4096}',
      b'{"schema": "whyrss-recording/1", "pid": "x", "page_bytes": 4096}',
      b'{"schema": "whyrss-recording/1", "pid": 1}'],

@@ -9,6 +9,8 @@ from whyrss.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from whyrss.sources.names import Match
     from whyrss.verdict import Verdict
 
@@ -34,8 +36,9 @@ def run(argv: list[str]) -> int:
     from whyrss.sources import open_source
     from whyrss.verdict import why
 
+    show = _view(options)  # imported while the kernel walks the pages, see ahead
     verdict = why(open_source(options.target, pid=options.pid, choose=_choose))
-    sys.stdout.write(_show(verdict, options))
+    sys.stdout.write(show(verdict))
     return 1 if _reached(verdict, options.fail_on) else 0
 
 
@@ -65,14 +68,15 @@ def parse(argv: list[str]) -> Options:
     return options
 
 
-def _show(verdict: Verdict, options: Options) -> str:
+def _view(options: Options) -> Callable[[Verdict], str]:
     if options.json:
         from whyrss.show import json
 
-        return json.show(verdict)
+        return json.show
     from whyrss.show import text
 
-    return text.show(verdict, colours=not options.plain and "NO_COLOR" not in os.environ and sys.stdout.isatty())
+    colours = not options.plain and "NO_COLOR" not in os.environ and sys.stdout.isatty()
+    return lambda verdict: text.show(verdict, colours=colours)
 
 
 def _reached(verdict: Verdict, weight: str) -> bool:

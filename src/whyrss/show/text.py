@@ -128,7 +128,9 @@ def _finding(finding: Finding, headline: bool, rss_bytes: int, paint: dict[str, 
     colour = paint["problem" if finding.weight == PROBLEM else "note"]
     lines = [f"{colour}{finding.weight.upper()} {finding.cause}{paint['off']} ({finding.confidence})"]
     reclaimable = f"{size(finding.reclaimable_bytes)} reclaimable"
-    lines += wrap(f"{size(finding.bytes)} in {finding.line}, {reclaimable}; counts in {', '.join(finding.affects)}", "  ")
+    lines += wrap(
+        f"{size(finding.bytes)} in {finding.line}, {reclaimable}; counts in {', '.join(finding.affects)}", "  "
+    )
     if not headline:
         lines += wrap(summary(finding, rss_bytes), "  ")
     for evidence in finding.evidence:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 LIMIT_BYTES = 4 << 20  # for every file but smaps: far above what the kernel writes into any of them
-CHUNK_BYTES = 64 << 10  # below malloc's mmap threshold, so that a read does not map and unmap memory
+SMALL_BYTES = 2 << 10  # most files of /proc are smaller, and are read whole by one read of this size
 
 
 class LiveFiles:
@@ -49,20 +49,15 @@ class LiveFiles:
 
 
 def read_file(path: str, limit_bytes: int) -> bytes:
-    """The file's bytes, FormatError where there are more than `limit_bytes`. A file of the kernel has no size
-    before it is read, and gives a page at a time."""
+    """The file's bytes; FormatError where there are more than `limit_bytes`."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        data = os.read(fd, CHUNK_BYTES)
-        if not data:
-            return data
-        parts, left = [data], limit_bytes - len(data)
-        while data and left >= 0:
-            data = os.read(fd, CHUNK_BYTES)
-            parts.append(data)
-            left -= len(data)
+        data = os.read(fd, SMALL_BYTES)
+        more = os.read(fd, SMALL_BYTES) if data else b""  # a short read does not mean the end of a file of /proc
+        if more:
+            data += more + ahead.read_whole(fd, limit_bytes)
     finally:
         os.close(fd)
-    if left < 0:
+    if len(data) > limit_bytes:
         raise FormatError(f"{path} is larger than {limit_bytes} bytes")
-    return b"".join(parts)
+    return data

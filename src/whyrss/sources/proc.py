@@ -42,14 +42,13 @@ class ProcSource:
         pidfd = self._hold() if self.files.live else -1
         try:
             stat = self.stat()
-            vmas = self._vmas()
             sections: dict[str, object] = {
-                "Vmas": vmas,
                 "Process": self._process(stat),
                 "Build": attempt(self._build),
                 "Host": self._host(),
                 "Status": Deferred(self._status),
                 "Cgroup": Deferred(self._cgroup),
+                "Vmas": self._vmas(),  # last: the kernel may be walking the pages meanwhile, see ahead
             }
             self._same(stat)
         finally:
