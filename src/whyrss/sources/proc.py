@@ -146,7 +146,7 @@ class ProcSource:
             vmas.residue_bytes = abs(after - before)
         if not self.files.live:  # a recording has one statm, and says itself how far RSS moved
             residue = self._meta.get("residue_bytes", "")
-            vmas.residue_bytes = int(residue) if residue.isdigit() else None
+            vmas.residue_bytes = int(residue) if residue.isascii() and residue.isdigit() else None
         return vmas
 
     def _resident_bytes(self) -> int | None:
