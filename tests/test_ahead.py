@@ -69,3 +69,9 @@ def test_not_on_one_processor(sleeper: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
     ahead.start(sleeper)
     assert ahead.take(f"/proc/{sleeper}/smaps") is None
+
+
+def test_a_long_walk_is_left_to_the_caller(sleeper: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "PAGES_MAX", 1)
+    ahead.start(sleeper)
+    assert ahead.take(f"/proc/{sleeper}/smaps") is None

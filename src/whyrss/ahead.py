@@ -17,6 +17,7 @@ import os
 # after each that was filled, in one call. A VMA takes 0.8 KiB.
 PIECE_BYTES = 2 << 10
 PIECES = 64
+PAGES_MAX = 1 << 18  # 1 GiB: a longer walk has no more to gain from the imports, and two threads disturb each other
 LIMIT_BYTES = 256 << 20  # more than that is read again by the caller, which then says what is wrong with it
 
 _read: dict[str, bytes] = {}
@@ -32,6 +33,8 @@ def start(pid: str) -> None:
     try:
         for name in ("stat", "statm"):
             _read[folder + name] = _small(folder + name)
+        if _resident_pages(_read[folder + "statm"]) > PAGES_MAX:
+            return
         fd = os.open(folder + "smaps", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return
@@ -73,6 +76,12 @@ def read_whole(fd: int, limit_bytes: int) -> bytes:
         parts.append(bytes(buffer[:size_bytes]))
         left -= size_bytes
     return b"".join(parts)
+
+
+def _resident_pages(statm: bytes) -> int:
+    """Field 2 of statm; 0 where that is no number, which the caller finds out by itself."""
+    fields = statm.split()
+    return int(fields[1]) if len(fields) > 1 and fields[1].isdigit() else 0
 
 
 def _small(path: str) -> bytes:
