@@ -18,7 +18,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
-DEBIAN_PACKAGES = {"pmap": "procps", "strip": "binutils", "gcc": "gcc", "setpriv": "util-linux"}
+# What tests use of Debian, by a file that each package has.
+DEBIAN_PACKAGES = {
+    "/usr/bin/pmap": "procps",
+    "/usr/bin/strip": "binutils",
+    "/usr/bin/gcc": "gcc",
+    "/usr/include/grp.h": "libc6-dev",
+    "/usr/bin/setpriv": "util-linux",
+}
 
 
 def main() -> int:
@@ -84,7 +91,7 @@ def test() -> int:
 
 def install_tools() -> None:
     """Debian's packages that tests use, where they are absent and we may install them; else says what is missing."""
-    absent = {package for command, package in DEBIAN_PACKAGES.items() if not shutil.which(command)}
+    absent = {package for file, package in DEBIAN_PACKAGES.items() if not os.path.exists(file)}
     if not absent:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
