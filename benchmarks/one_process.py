@@ -12,10 +12,12 @@ WALL_LIMIT = 1.4
 PEAK_LIMIT_MIB = 15
 
 
-def run(bench: Bench, go_version: str) -> Section:
-    title = f"One process: Go {go_version}, {SIZE_MIB} MiB lazily freed"
+def run(bench: Bench, go_version: str, server: bool = False) -> Section:
+    what = "an HTTP server of about 60 VMAs" if server else "a small program of about 30 VMAs"
+    title = f"One process: Go {go_version}, {what}, {SIZE_MIB} MiB lazily freed"
+    target = targets.go_server if server else targets.go_lazyfree
     try:
-        with targets.go_lazyfree(go_version, SIZE_MIB) as pid:
+        with target(go_version, SIZE_MIB) as pid:
             section = bench.commands(title, PMAP, _commands(bench, pid))
     except (TargetError, FileNotFoundError) as error:
         return skipped(title, error)

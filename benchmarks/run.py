@@ -48,6 +48,8 @@ def main() -> int:
 
 def _measurements(bench: Bench) -> list[Callable[[], Section]]:
     return [
+        partial(one_process.run, bench, GO_OLD, server=True),
+        partial(one_process.run, bench, GO_NEW, server=True),
         partial(one_process.run, bench, GO_OLD),
         partial(one_process.run, bench, GO_NEW),
         partial(large_process.run, bench),

@@ -54,6 +54,16 @@ def go_lazyfree(version: str, mib: int) -> Iterator[int]:
 
 
 @contextlib.contextmanager
+def go_server(version: str, mib: int) -> Iterator[int]:
+    """Like go_lazyfree, but an HTTP server linked with C, as most Go services are. Needs a C compiler."""
+    go = toolchain.find(version)
+    program = toolchain.build(go, Path(__file__).with_name("server.go"), env={"CGO_ENABLED": "1"})
+    environ = EXPERIMENTS["lazyfree"].environ(toolchain.go_version(go).split()[2])
+    with _running([str(program), str(mib)], environ) as pid:
+        yield pid
+
+
+@contextlib.contextmanager
 def anonymous(size_bytes: int) -> Iterator[int]:
     """The PID of a process with that much resident private memory, in base pages."""
     with _running([sys.executable, "-c", _ANONYMOUS, str(size_bytes)]) as pid:
