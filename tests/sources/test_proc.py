@@ -17,10 +17,12 @@ from tests.cli import whyrss
 from whyrss.errors import GoneError, Missing, TargetError
 from whyrss.mappings import account_by_vma
 from whyrss.read.cgroup import Cgroup
+from whyrss.show import text
 from whyrss.snapshot import Build, Host, Process, Status, Vmas
 from whyrss.sources import open_source
 from whyrss.sources.files import LiveFiles
 from whyrss.sources.proc import ProcSource
+from whyrss.verdict import why
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc of Linux")
 root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to drop rights or to make a namespace")
@@ -209,6 +211,8 @@ def test_without_the_executable(sleeper: subprocess.Popen[bytes]) -> None:
     assert snapshot[Process].exe is None
     with pytest.raises(Missing, match="exe: no such file"):
         _ = snapshot[Build]
+    page = text.show(why(ProcSource(sleeper.pid, Without())))
+    assert "build unknown" in page and f"Not read: /proc/{sleeper.pid}/exe: no such file" in " ".join(page.split())
     assert "heap" not in {line.name for line in account_by_vma(snapshot).root.children}
 
 

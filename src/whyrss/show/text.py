@@ -30,7 +30,7 @@ def show(verdict: Verdict, colours: bool = False) -> str:
     paint = COLOURS if colours else PLAIN
     parts = [
         [paint["bold"] + line + paint["off"] for line in wrap(sentence(verdict))],
-        wrap(_target(verdict.snapshot)),
+        wrap(_target(verdict.snapshot)) + _not_read(verdict.snapshot),
         _account(verdict, paint),
     ]
     for number, found in enumerate(verdict.diagnosis.findings):
@@ -71,6 +71,17 @@ def _target(snapshot: Snapshot) -> str:
         words.append(f"Linux {clean(host.kernel)}")
     words.append("by VMA")
     return ", ".join(words)
+
+
+def _not_read(snapshot: Snapshot) -> list[str]:
+    """What the verdict had to do without, and why: the executable, and of a Go program its environment."""
+    reasons = []
+    try:
+        if snapshot[Build].is_go:
+            _ = snapshot[Process].environ
+    except Missing as missing:
+        reasons.append(missing.reason)
+    return [line for reason in reasons for line in wrap(f"Not read: {clean(reason)}", "  ")[:4]]
 
 
 def _language(snapshot: Snapshot) -> str:
