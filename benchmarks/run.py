@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:1] = [str(ROOT), str(ROOT / "src")]
 
-from benchmarks import (  # noqa: E402
+from benchmarks import (  # noqa: E402  (the root has to be on the path first)
     entry_point,
     large_process,
     many_vmas,
@@ -26,10 +26,10 @@ from benchmarks import (  # noqa: E402
     startup,
     targets,
 )
-from benchmarks.bench import Bench  # noqa: E402
-from benchmarks.installed import Installed  # noqa: E402
-from benchmarks.launcher import Launcher  # noqa: E402
-from benchmarks.report import Section, page, show  # noqa: E402
+from benchmarks.bench import Bench  # noqa: E402  (the root has to be on the path first)
+from benchmarks.installed import Installed  # noqa: E402  (the root has to be on the path first)
+from benchmarks.launcher import Launcher  # noqa: E402  (the root has to be on the path first)
+from benchmarks.report import Section, page, show  # noqa: E402  (the root has to be on the path first)
 
 GO_OLD, GO_NEW = "1.15", "1.27"  # frees with MADV_FREE by itself; frees with MADV_DONTNEED unless it is told not to
 

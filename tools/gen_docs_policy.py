@@ -10,8 +10,13 @@ if __name__ == "__main__":
     sys.path.insert(0, os.path.join(ROOT, "src"))
 
 from whyrss.facts import go as table  # noqa: E402  (src may have to be put on the path first)
-from whyrss.facts import kernel as linux  # noqa: E402
-from whyrss.policy import GoVersion, decide, fact_of, parse_godebug  # noqa: E402
+from whyrss.facts import kernel as linux  # noqa: E402  (src may have to be put on the path first)
+from whyrss.policy import (  # noqa: E402  (src may have to be put on the path first)
+    GoVersion,
+    decide,
+    fact_of,
+    parse_godebug,
+)
 
 PATH = os.path.join(ROOT, "docs", "policy.md")
 MINORS = range(table.FIRST_MINOR, table.LAST_MINOR + 1)

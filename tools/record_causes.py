@@ -10,8 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.support import go_program, running  # noqa: E402
-from whyrss.sources.recording import record  # noqa: E402
+from tests.support import go_program, running  # noqa: E402  (the root has to be on the path first)
+from whyrss.sources.recording import record  # noqa: E402  (the root has to be on the path first)
 
 # name of the recording: the Go that builds the program, and its environment
 RECORDINGS = {

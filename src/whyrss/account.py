@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Every account has these lines, in this order; `whose` says for which processes.
+# Every account has these lines, in this order, also where they hold nothing: of a Go program, and of any other.
 TOP_GO = ("heap", "runtime", "image", "c", "threads", "files", "shared", "unattributed")
 TOP_OTHER = ("image", "c", "threads", "files", "shared", "unattributed")
 

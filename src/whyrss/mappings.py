@@ -108,7 +108,7 @@ class AddressMap:
             return ("image", "vdso")
         if label.startswith(GO_NAMES):
             name = label[len(GO_NAMES) : -1]
-            if name.startswith("heap") and name in ("heap", "heap reservation"):
+            if name in ("heap", "heap reservation"):
                 return ("heap", "undivided")
             return ("threads",) if "stack" in name else ("runtime", name)
         return ("shared", label) if label.startswith("[anon_shmem:") else ("c", label)

@@ -15,7 +15,7 @@ from whyrss.errors import DeniedError, GoneError, TargetError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ENTRY_BYTES = 8
 CHUNK_PAGES = 1 << 16
@@ -64,7 +64,7 @@ class PageMap:
         """The lazily freed parts of [start, end). Raises DeniedError where page frame numbers are hidden."""
         yield from self._ranges(start, end, self._lazy)
 
-    def _ranges(self, start: int, end: int, select) -> Iterator[Range]:  # type: ignore[no-untyped-def]
+    def _ranges(self, start: int, end: int, select: Callable[[array[int]], list[bool]]) -> Iterator[Range]:
         page = self._page_bytes
         open_at = -1
         for first in range(start // page, end // page, CHUNK_PAGES):

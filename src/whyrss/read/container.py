@@ -64,7 +64,7 @@ class ContainerId:
             return NotImplemented
         return (self.id, self.runtime, self.pod, self.qos) == (other.id, other.runtime, other.pod, other.qos)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # the way to say "not hashable"
 
 
 def identify(path: str) -> ContainerId | None:

@@ -25,12 +25,9 @@ def sentence(verdict: Verdict) -> str:
         return f"No verdict about {size(rss_bytes)} RSS: nothing could be checked, see below."
     but = f", as far as could be checked ({len(skipped)} not checked)" if skipped else ""
     notes = verdict.diagnosis.findings
-    aside = f" To note: {summary(notes[0], rss_bytes)}" if notes else ""
-    return (
-        f"Healthy{but}: none of {size(rss_bytes)} RSS is memory that was given back and stays.{aside}"
-        if not notes
-        else (f"Healthy{but}: {size(rss_bytes)} RSS.{aside}")
-    )
+    if notes:
+        return f"Healthy{but}: {size(rss_bytes)} RSS. To note: {summary(notes[0], rss_bytes)}"
+    return f"Healthy{but}: {size(rss_bytes)} RSS, and no known cause keeps memory that could be given back."
 
 
 def summary(finding: Finding, rss_bytes: int) -> str:
