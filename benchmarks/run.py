@@ -21,6 +21,7 @@ from benchmarks import (  # noqa: E402  (the root has to be on the path first)
     large_process,
     many_vmas,
     one_process,
+    page_heap,
     read_ahead,
     reading,
     startup,
@@ -62,6 +63,7 @@ def _measurements(bench: Bench) -> list[Callable[[], Section]]:
         partial(read_ahead.run, bench, GO_OLD, 200),
         partial(read_ahead.run, bench, GO_OLD, 1024),
         partial(startup.run, bench, GO_OLD),
+        partial(page_heap.run, bench),
     ]
 
 
