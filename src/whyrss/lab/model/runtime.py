@@ -81,11 +81,12 @@ class Runtime:
             group.holder = self._holder(count)
         state = REACHABLE if keep else GARBAGE
         while count:
+            before = count
             for first, taken in self._take(pool, count, size_bytes if touch else 0, state):
                 count -= taken
                 if keep:
                     group.objects.extend(range(first, first + taken))
-        self.advance(total_bytes / FILL_BYTES_PER_S)
+            self.advance((before - count) * size_bytes / FILL_BYTES_PER_S)
 
     def drop(self, share: Fraction = Fraction(1), pattern: str = INTERLEAVED) -> None:
         """That share of what is reachable is garbage now."""
