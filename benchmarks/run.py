@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:1] = [str(ROOT), str(ROOT / "src")]
 
 from benchmarks import (  # noqa: E402  (the root has to be on the path first)
+    by_page,
     entry_point,
     large_process,
     many_vmas,
@@ -64,6 +65,9 @@ def _measurements(bench: Bench) -> list[Callable[[], Section]]:
         partial(read_ahead.run, bench, GO_OLD, 1024),
         partial(startup.run, bench, GO_OLD),
         partial(page_heap.run, bench),
+        partial(by_page.large, bench, GO_NEW),
+        partial(by_page.small, bench, GO_OLD),
+        partial(by_page.small, bench, GO_NEW),
     ]
 
 

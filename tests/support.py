@@ -28,7 +28,9 @@ from whyrss.lab import debian, toolchain
 
 MACHINES = ("x86_64", "aarch64")
 PROGRAMS = Path(whyrss.lab.__path__[0]) / "programs"
-PACKAGES = {"etcd": "etcd-server", "prometheus": "prometheus"}
+PACKAGES = {"etcd": "etcd-server", "prometheus": "prometheus", "caddy": "caddy"}
+# Where etcd's JSON gateway is (api-reference of etcd, "gRPC gateway"): 3.3 of bullseye, 3.4 and 3.5 of the others.
+GATEWAYS = {"bullseye": "/v3beta", "bookworm": "/v3", "trixie": "/v3", "sid": "/v3"}
 
 # How long a program may take to answer before it is taken for hung; generous, for it bounds no measurement.
 HUNG_SECONDS = 120.0
@@ -49,10 +51,10 @@ def go_program(version: str, name: str = "lazyfree", flags: Sequence[str] = (), 
     return toolchain.build(toolchain.find(version), PROGRAMS / f"{name}.go", flags=flags, env=env)
 
 
-def debian_program(name: str) -> Path:
-    """The executable of bullseye: "etcd" 3.3.25 or "prometheus" 2.24; by Go 1.15, stripped, with cgo."""
+def debian_program(name: str, suite: str = "bullseye") -> Path:
+    """The executable of a suite, stripped; bullseye's etcd 3.3.25 and prometheus 2.24 are by Go 1.15, with cgo."""
     needs_linux()
-    return debian.package("bullseye", [PACKAGES[name]]) / "usr" / "bin" / name
+    return debian.package(suite, [PACKAGES[name]]) / "usr" / "bin" / name
 
 
 class Program:
@@ -136,7 +138,9 @@ class Server:
 
 
 class Etcd(Server):
-    """etcd 3.3, spoken to through its JSON gateway (/v3beta; api-reference of etcd 3.3, "gRPC gateway")."""
+    """etcd, spoken to through its JSON gateway below the path `gateway`."""
+
+    gateway = GATEWAYS["bullseye"]
 
     def healthy(self) -> bool:
         return self.answers("/health", b"true")
@@ -151,19 +155,19 @@ class Etcd(Server):
         """
         value = _text(os.urandom(value_bytes))
         for number in range(puts):
-            status, body = self.get("/v3beta/kv/put", {"key": _text(b"load/%06d" % number), "value": value})
+            status, body = self.get(f"{self.gateway}/kv/put", {"key": _text(b"load/%06d" % number), "value": value})
             assert status == OK, body
         everything = {"key": _text(b"load/"), "range_end": _text(b"load0")}
         with ThreadPoolExecutor(4) as pool:
-            for status, body in pool.map(lambda _: self.get("/v3beta/kv/range", everything), range(ranges)):
+            for status, body in pool.map(lambda _: self.get(f"{self.gateway}/kv/range", everything), range(ranges)):
                 assert status in (OK, TOO_MANY_REQUESTS), body
         for _ in range(settle):
-            status, body = self.get("/v3beta/kv/range", {"key": _text(b"load/%06d" % 0)})
+            status, body = self.get(f"{self.gateway}/kv/range", {"key": _text(b"load/%06d" % 0)})
             assert status == OK, body
 
 
 class Prometheus(Server):
-    """Prometheus 2.24, scraping itself every second."""
+    """Prometheus, scraping itself every second."""
 
     def healthy(self) -> bool:
         return self.answers("/-/ready") and self._series() > 0
@@ -192,26 +196,27 @@ class Prometheus(Server):
 
 
 @contextlib.contextmanager
-def etcd(env: Mapping[str, str] | None = None) -> Iterator[Etcd]:
-    """A real etcd 3.3.25 (Go 1.15) on a free port of 127.0.0.1, healthy, its data gone at the end."""
+def etcd(env: Mapping[str, str] | None = None, suite: str = "bullseye", flags: Sequence[str] = ()) -> Iterator[Etcd]:
+    """A real etcd (bullseye's: 3.3.25 by Go 1.15) on a free port of 127.0.0.1, healthy, its data gone at the end."""
     clients, peers = (f"http://127.0.0.1:{port}" for port in free_ports(2))
     # etcd refuses to run on arm64 unless told so.
     env = {"ETCD_UNSUPPORTED_ARCH": "arm64", **(env or {})}
     with tempfile.TemporaryDirectory() as folder:
-        argv = [str(debian_program("etcd")), "--name=test", f"--data-dir={folder}/data"]
+        argv = [str(debian_program("etcd", suite)), *flags, "--name=test", f"--data-dir={folder}/data"]
         argv += [f"--listen-client-urls={clients}", f"--advertise-client-urls={clients}"]
         argv += [f"--listen-peer-urls={peers}", f"--initial-advertise-peer-urls={peers}"]
         argv += [f"--initial-cluster=test={peers}"]
         log = Path(folder, "log")
         with log.open("wb") as output, _spawned(argv, output, env) as process:
             server = Etcd(process, clients, log)
+            server.gateway = GATEWAYS[suite]
             server._await(server.healthy)
             yield server
 
 
 @contextlib.contextmanager
-def prometheus(env: Mapping[str, str] | None = None) -> Iterator[Prometheus]:
-    """A real Prometheus 2.24 (Go 1.15) on a free port of 127.0.0.1 that has already scraped itself."""
+def prometheus(env: Mapping[str, str] | None = None, suite: str = "bullseye") -> Iterator[Prometheus]:
+    """A real Prometheus (bullseye's: 2.24 by Go 1.15) on a free port of 127.0.0.1 that has already scraped itself."""
     (port,) = free_ports(1)
     address = f"127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as folder:
@@ -219,7 +224,7 @@ def prometheus(env: Mapping[str, str] | None = None) -> Iterator[Prometheus]:
         job = {"job_name": "self", "static_configs": [{"targets": [address]}]}
         # JSON is YAML.
         config.write_text(json.dumps({"global": {"scrape_interval": "1s"}, "scrape_configs": [job]}))
-        argv = [str(debian_program("prometheus")), f"--config.file={config}"]
+        argv = [str(debian_program("prometheus", suite)), f"--config.file={config}"]
         argv += [f"--web.listen-address={address}", f"--storage.tsdb.path={folder}/data"]
         log = Path(folder, "log")
         with log.open("wb") as output, _spawned(argv, output, env) as process:

@@ -15,8 +15,9 @@ SHARED_PREFIXES = ("/dev/shm/", "/memfd:", "/SYSV", "/dev/zero", "[anon_shmem:")
 KERNEL_IMAGE = ("[vdso]", "[vvar]", "[vsyscall]", "[vvar_vclock]", "[uprobes]", "[sigpage]", "[vectors]")
 
 
-def account_by_vma(snapshot: Snapshot) -> Account:
-    """The account of a snapshot by VMA. Raises Missing where the mappings could not be read."""
+def account_by_vma(snapshot: Snapshot, reason: str = "") -> Account:
+    """The account of a snapshot by VMA; `reason` is why it is not by page. Raises Missing where the mappings could
+    not be read."""
     vmas = snapshot[Vmas]
     build = snapshot.get(Build)
     process = snapshot.get(Process)
@@ -31,7 +32,7 @@ def account_by_vma(snapshot: Snapshot) -> Account:
     address_map = AddressMap(vmas, build if is_go else None, process.exe if process else None, snapshot)
     for vma, path in address_map.lines():
         _add(root, vma, path)
-    return Account(root, "vma", "", vmas.residue_bytes)
+    return Account(root, "vma", reason, vmas.residue_bytes)
 
 
 def _add(root: Line, vma: Vma, path: tuple[str, ...]) -> None:
@@ -67,7 +68,7 @@ class AddressMap:
         before: Vma | None = None
         for vma in self._vmas:
             if vma.get_bytes("Rss"):
-                path = self._line(vma, before)
+                path = self.line_of(vma, before)
                 if path:
                     named.append((vma, path))
                 else:
@@ -75,7 +76,8 @@ class AddressMap:
             before = vma
         return named + self._guess(unknown)
 
-    def _line(self, vma: Vma, before: Vma | None) -> tuple[str, ...] | None:
+    def line_of(self, vma: Vma, before: Vma | None) -> tuple[str, ...] | None:
+        """The line of a mapping whose neighbour below is `before`; None where nothing identifies it."""
         if vma.path:
             return self._line_by_name(vma)
         if vma.start in self._arenas:

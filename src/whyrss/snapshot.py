@@ -9,7 +9,7 @@ from whyrss.errors import Missing
 from whyrss.read.buildinfo import Build
 from whyrss.read.smaps import Vma, Vmas
 
-__all__ = ["Build", "Deferred", "Host", "Process", "Snapshot", "Status", "Vma", "Vmas", "attempt"]
+__all__ = ["Build", "Deferred", "Host", "Outside", "Process", "Snapshot", "Status", "Vma", "Vmas", "attempt"]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +76,15 @@ class Status:
         self.limits = limits
 
 
+class Outside:
+    """What lies in anonymous memory that is not Go's: (start, end, path of the line in the account), by address."""
+
+    __slots__ = ("labels",)
+
+    def __init__(self, labels: list[tuple[int, int, tuple[str, ...]]]) -> None:
+        self.labels = labels
+
+
 class Deferred:
     """A section that is read when it is first asked for: what most verdicts do without, and what does not have
     to be of the same moment as the pages."""
@@ -110,6 +119,10 @@ class Snapshot:
         """The section, or None where it is missing."""
         found = self._find(section)
         return found if isinstance(found, section) else None
+
+    def asked_for(self, name: str) -> bool:
+        """Whether the section of that name was to be read, with or without success."""
+        return name in self._sections
 
     def _find(self, section: type) -> object:
         found = self._sections.get(section.__name__)

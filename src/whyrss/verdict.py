@@ -48,8 +48,20 @@ def why(source: Source) -> Verdict:
     from whyrss.causes import CAUSES
 
     snapshot = source.collect()
-    account = account_by_vma(snapshot)
+    account = account_for(snapshot)
     return Verdict(snapshot, account, diagnose(snapshot, account, CAUSES))
+
+
+def account_for(snapshot: Snapshot) -> Account:
+    """By page, where that was asked for and could be read, else by VMA with the reason. Raises Missing."""
+    if not snapshot.asked_for("Heap"):
+        return account_by_vma(snapshot)
+    from whyrss.bypage import account_by_page
+
+    try:
+        return account_by_page(snapshot)
+    except Missing as missing:
+        return account_by_vma(snapshot, missing.reason)
 
 
 def diagnose(snapshot: Snapshot, account: Account, causes: Sequence[Cause]) -> Diagnosis:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from whyrss.errors import UsageError
+from whyrss.errors import TargetError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from whyrss.sources.names import Match
     from whyrss.verdict import Verdict
 
+NOT_GO = "that is for Go programs"
 WEIGHTS = ("note", "problem")
 FLAGS = {"--json": "json", "--no-color": "plain", "-p": "pid", "--pid": "pid"}
-VALUES = {"--basis": ("auto", "vma"), "--fail-on": WEIGHTS}
+VALUES = {"--basis": ("auto", "page", "vma"), "--fail-on": WEIGHTS}
 
 
 class Options:
@@ -37,7 +38,9 @@ def run(argv: list[str]) -> int:
     from whyrss.verdict import why
 
     show = _view(options)  # imported while the kernel walks the pages, see ahead
-    verdict = why(open_source(options.target, pid=options.pid, choose=_choose))
+    verdict = why(open_source(options.target, pid=options.pid, choose=_choose, basis=options.basis))
+    if options.basis == "page" and verdict.account.basis != "page":
+        raise TargetError(f"no account by page: {verdict.account.basis_reason or NOT_GO}", "--basis auto goes by VMA")
     sys.stdout.write(show(verdict))
     return 1 if _reached(verdict, options.fail_on) else 0
 

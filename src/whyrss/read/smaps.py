@@ -64,6 +64,10 @@ class Vma:
         at = self._layout.get(field)
         return 0 if at is None else self._number(*at) * 1024
 
+    def has_flag(self, flag: str) -> bool:
+        """Whether VmFlags has it: "lo" for locked (Documentation/filesystems/proc.rst)."""
+        return flag.encode() in self.flags.split()
+
     def figures(self) -> dict[str, int]:
         """Every numeric field as the kernel wrote it (kB for sizes), by its name, in its order."""
         return {name: self._number(*at) for name, at in self._layout.items()}

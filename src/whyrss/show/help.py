@@ -1,7 +1,7 @@
 """The text of --help."""
 
 HELP = """\
-usage: whyrss TARGET [--json] [--basis auto|vma] [--fail-on note|problem] [-p]
+usage: whyrss TARGET [--json] [--basis auto|page|vma] [--fail-on note|problem]
        whyrss COMMAND ...
 
 Says where every resident byte of a process is, and why it was not returned to
@@ -9,7 +9,8 @@ the operating system. TARGET is a PID, a process name or a recording.
 
   -p, --pid           TARGET is a PID or a name, whatever else it could be
   --json              one JSON document (schema whyrss/1)
-  --basis auto|vma    what the account is made from; auto is the finest there is
+  --basis BASIS       what the account is made from: page (of Go programs), vma, or
+                      auto, the finest that can be had
   --fail-on WEIGHT    exit 1 when there is a finding of that weight or a heavier
   --no-color          no colours on a terminal either (also: NO_COLOR)
 

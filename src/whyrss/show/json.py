@@ -38,8 +38,7 @@ def document(verdict: Verdict) -> dict[str, object]:
         "account": _line(account.root),
         "unattributed_bytes": account.unattributed_bytes,
         "residue_bytes": account.residue_bytes,
-        "memstats": None,
-        "memstats_from": None,
+        **_memstats(snapshot),
         "goroutines": None,
         "size_classes": None,
         "findings": [_finding(finding) for finding in diagnosis.findings],
@@ -47,6 +46,18 @@ def document(verdict: Verdict) -> dict[str, object]:
         "container": _container(snapshot),
         "verdict": sentence(verdict),
     }
+
+
+def _memstats(snapshot: Snapshot) -> dict[str, object]:
+    """runtime.MemStats, read from the target's memory where its heap was."""
+    if not snapshot.asked_for("Heap"):
+        return {"memstats": None, "memstats_from": None}
+    from whyrss.goheap.heap import Heap
+
+    heap = snapshot.get(Heap)
+    return (
+        {"memstats": heap.memstats, "memstats_from": "memory"} if heap else {"memstats": None, "memstats_from": None}
+    )
 
 
 def _safe(text: str) -> str:

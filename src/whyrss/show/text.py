@@ -20,6 +20,7 @@ BAR_WIDTH = 26
 NAME_WIDTH = 30
 DEPTH = 3  # as deep as heap/released/lazyfree; the segments of a library are for --json
 SMALL_SHARE = 100
+BASES = {"page": "by page", "vma": "by VMA", "runtime": "by the runtime's figures"}
 
 PLAIN = {"problem": "", "note": "", "bold": "", "dim": "", "off": ""}
 COLOURS = {"problem": "\x1b[1;31m", "note": "\x1b[33m", "bold": "\x1b[1m", "dim": "\x1b[2m", "off": "\x1b[0m"}
@@ -30,7 +31,7 @@ def show(verdict: Verdict, colours: bool = False) -> str:
     paint = COLOURS if colours else PLAIN
     parts = [
         [paint["bold"] + line + paint["off"] for line in wrap(sentence(verdict))],
-        wrap(_target(verdict.snapshot)) + _not_read(verdict.snapshot),
+        wrap(_target(verdict)) + _not_read(verdict),
         _account(verdict, paint),
     ]
     for number, found in enumerate(verdict.diagnosis.findings):
@@ -62,20 +63,22 @@ def wrap(text: str, indent: str = "", first: str | None = None) -> list[str]:
     return lines
 
 
-def _target(snapshot: Snapshot) -> str:
+def _target(verdict: Verdict) -> str:
+    snapshot = verdict.snapshot
     process, build, host = snapshot[Process], snapshot.get(Build), snapshot.get(Host)
     words = [f"{clean(process.comm)} (PID {process.pid})", _language(snapshot)]
     if build is not None and build.is_go and build.stripped:
         words.append("stripped")
     if host is not None and host.kernel:
         words.append(f"Linux {clean(host.kernel)}")
-    words.append("by VMA")
+    words.append(BASES[verdict.account.basis])
     return ", ".join(words)
 
 
-def _not_read(snapshot: Snapshot) -> list[str]:
-    """What the verdict had to do without, and why: the executable, and of a Go program its environment."""
-    reasons = []
+def _not_read(verdict: Verdict) -> list[str]:
+    """What the verdict had to do without, and why: the executable, of a Go program its heap and environment."""
+    snapshot = verdict.snapshot
+    reasons = [verdict.account.basis_reason] if verdict.account.basis_reason else []
     try:
         if snapshot[Build].is_go:
             _ = snapshot[Process].environ

@@ -17,9 +17,14 @@ PID_MAX = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 
 
 def open_source(
-    target: str, *, pid: bool = False, choose: Callable[[str, list[Match]], int] | None = None
+    target: str,
+    *,
+    pid: bool = False,
+    choose: Callable[[str, list[Match]], int] | None = None,
+    basis: str = "auto",
 ) -> ProcSource:
-    """The source behind a recording's path, a PID or a process name; with `pid` no path is meant.
+    """The source behind a recording's path, a PID or a process name; with `pid` no path is meant. With the basis
+    "vma" the memory of a Go program is not looked into.
 
     Where several processes have the name, `choose` picks a PID of them; without it that is a UsageError which
     names them. Raises GoneError where no process has the name.
@@ -27,14 +32,14 @@ def open_source(
     if not pid and os.path.exists(target):
         from whyrss.sources.recording import open_recording
 
-        return open_recording(target)
+        return open_recording(target, basis)
     if target.isascii() and target.isdigit():
         number = int(target[:12])
         if number > PID_MAX or not number:
             raise UsageError(f"{target} is no PID", f"PIDs are 1 to {PID_MAX}")
-        return ProcSource(number)
+        return ProcSource(number, basis=basis)
     if not target:
         raise UsageError("an empty target", "name a PID, a process or a recording")
     from whyrss.sources.names import pid_of
 
-    return ProcSource(pid_of(target, choose))
+    return ProcSource(pid_of(target, choose), basis=basis)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+HEAP_FILE = "heap"  # of a recording
+HEAP_LIMIT_BYTES = 1 << 30
 SMAPS_LIMIT_BYTES = 2 << 30  # 2.8 million VMAs; the default of vm.max_map_count is 65,530
 
 
@@ -30,12 +32,19 @@ class ProcSource:
     PID while we read is noticed. `files` is where its files are; `meta` is what a recording says of itself."""
 
     def __init__(
-        self, pid: int, files: Files | None = None, *, cat: str = "", meta: dict[str, str] | None = None
+        self,
+        pid: int,
+        files: Files | None = None,
+        *,
+        cat: str = "",
+        meta: dict[str, str] | None = None,
+        basis: str = "vma",
     ) -> None:
         self.pid = pid
         self.files = files or LiveFiles()
         self._cat = cat or f"cat /proc/{pid}/{{}}"
         self._meta = meta or {}
+        self._basis = basis
 
     def collect(self) -> Snapshot:
         """Reads everything once. Raises GoneError, DeniedError or another TargetError with what to do."""
@@ -50,6 +59,7 @@ class ProcSource:
                 "Cgroup": Deferred(self._cgroup),
                 "Vmas": self._vmas(),  # last: the kernel may be walking the pages meanwhile, see ahead
             }
+            sections |= self._heap(sections)
             self._same(stat)
         finally:
             if pidfd >= 0:
@@ -201,6 +211,30 @@ class ProcSource:
             self._optional("sys/kernel/mm/transparent_hugepage/enabled", text.parse_thp),
             self._optional("proc/swaps", lambda data: sum(size for _, size, _ in text.parse_swaps(data))),
         )
+
+    def _heap(self, sections: dict[str, object]) -> dict[str, object]:
+        """The sections of an account by page, where one is wanted of a Go program."""
+        build, vmas = sections["Build"], sections["Vmas"]
+        if self._basis == "vma" or not isinstance(build, Build) or not isinstance(vmas, Vmas) or not build.is_go:
+            return {}
+        if not self.files.live:
+            return self._heap_kept()
+        from whyrss.sources.goheap import collect_heap
+
+        return collect_heap(self.pid, vmas, build, self._page_bytes())
+
+    def _heap_kept(self) -> dict[str, object]:
+        """What a recording has of them; one without goes by VMA, as it did when it was made."""
+        try:
+            data = self.files.read(f"proc/{self.pid}/{HEAP_FILE}", HEAP_LIMIT_BYTES)
+        except OSError:
+            return {}
+        from whyrss.sources.kept import load_heap
+
+        try:
+            return load_heap(data)
+        except Missing as missing:
+            return dict.fromkeys(("Heap", "Pages", "Outside"), missing)
 
     def _optional(self, path: str, parse: Callable[[bytes], T]) -> T | None:
         try:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from whyrss.errors import FormatError, Missing, TargetError
-from whyrss.snapshot import Build, Vmas
+from whyrss.snapshot import Build, Outside, Vmas
 from whyrss.sources.archive import ArchiveFiles, FolderFiles, KeepingFiles
 from whyrss.sources.executable import dump_build
 from whyrss.sources.files import LiveFiles
-from whyrss.sources.proc import ProcSource
+from whyrss.sources.proc import HEAP_FILE, ProcSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def is_recording(path: str) -> bool:
     return os.path.isfile(os.path.join(path, MANIFEST)) or os.path.isfile(path)
 
 
-def open_recording(path: str) -> ProcSource:
+def open_recording(path: str, basis: str = "auto") -> ProcSource:
     """The source behind a recording. Raises TargetError where it is none."""
     import json
 
@@ -48,7 +48,7 @@ def open_recording(path: str) -> ProcSource:
     if not known or pid <= 0 or page_bytes <= 0:
         raise FormatError(f"{path} is not a recording that this version can read ({SCHEMA})")
     meta = {name: str(value) for name, value in meta.items()}
-    return ProcSource(pid, files, cat=_cat(path, pid), meta=meta | {"from": path})
+    return ProcSource(pid, files, cat=_cat(path, pid), meta=meta | {"from": path}, basis=basis)
 
 
 def _cat(path: str, pid: int) -> str:
@@ -63,13 +63,14 @@ def record(pid: int, to: str, live: LiveFiles | None = None) -> int:
     """Writes a recording of a live process to `to`: an archive where that ends in .tar.gz or .tgz, else a new
     folder. All or nothing. Returns the bytes written; raises TargetError."""
     keeping = KeepingFiles(live or LiveFiles())
-    source = ProcSource(pid, keeping)
+    source = ProcSource(pid, keeping, basis="auto")
     snapshot = source.collect_all()
     build = snapshot.get(Build)
     if build is not None:
         keeping.kept[f"proc/{pid}/exe.build"] = dump_build(build)
     else:
         keeping.kept[f"proc/{pid}/exe.build.missing"] = _reason(snapshot, Build).encode()
+    _keep_heap(keeping.kept, pid, snapshot)
     _redact(keeping.kept, f"proc/{pid}/environ")
     keeping.kept[MANIFEST] = _manifest(pid, snapshot)
     write = _write_archive if to.endswith((".tar.gz", ".tgz")) else _write_folder
@@ -78,6 +79,19 @@ def record(pid: int, to: str, live: LiveFiles | None = None) -> int:
     except OSError as error:
         raise TargetError(f"{to}: {error.strerror or error}") from None
     return sum(len(data) for data in keeping.kept.values())
+
+
+def _keep_heap(kept: dict[str, bytes], pid: int, snapshot: Snapshot) -> None:
+    """The heap of a Go program, where it could be read."""
+    if not snapshot.asked_for("Heap"):
+        return
+    from whyrss.goheap.heap import Heap
+    from whyrss.read.pagemap import Pages
+    from whyrss.sources.kept import dump_heap
+
+    heap, pages, outside = snapshot.get(Heap), snapshot.get(Pages), snapshot.get(Outside)
+    if heap and pages and outside:
+        kept[f"proc/{pid}/{HEAP_FILE}"] = dump_heap(heap, pages, outside)
 
 
 def _reason(snapshot: Snapshot, section: type) -> str:

@@ -1,0 +1,1 @@
+"""The heap of a running Go program, read from outside its memory."""
