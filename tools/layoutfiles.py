@@ -12,9 +12,10 @@ FOLDER = Path(__file__).parents[1] / "src" / "whyrss" / "facts" / "layouts"
 ARCHITECTURES = ("amd64", "arm64")
 ABOUT = (
     "Where the Go runtime keeps the fields of its structures, in bytes. releases: RELEASE: LAYOUT, HOW it was "
-    "obtained, NUMBER of values equal to DWARF, NUMBER equal to offsets known before (none: none compared). layouts: which form of each of "
-    "the structures, in their order, - for none. structs: the forms, each SIZE FIELD=OFFSET:WIDTH[:ITS STRUCTURE]. "
-    "Written by tools/gen_layouts.py, all in strings: whyrss/goheap/layout.py reads it without a JSON parser."
+    "obtained, then, where it was compared, NUMBER of values equal to DWARF, NUMBER equal to offsets known before. "
+    "layouts: which form of each of the structures, in their order, - for none. structs: the forms, each SIZE "
+    "FIELD=OFFSET:WIDTH[:ITS STRUCTURE]. Written by tools/gen_layouts.py, all in strings: whyrss/goheap/layout.py "
+    "reads it without a JSON parser."
 )
 HOW = {
     "source": "source of this release, of a toolchain or a package",

@@ -11,7 +11,7 @@ from bisect import bisect_right
 
 from whyrss.account import TOP_GO, Account, Line
 from whyrss.errors import Missing
-from whyrss.goheap.bits import IDLE, IN_USE, PAGE_BYTES, RELEASED, STACK, TRANSITION, WORKBUF
+from whyrss.goheap.bits import IDLE, IN_USE, RELEASED, STACK, TRANSITION, WORKBUF
 from whyrss.goheap.heap import Heap
 from whyrss.mappings import AddressMap
 from whyrss.read.pagemap import HUGE, Pages
@@ -132,17 +132,9 @@ class _Arena:
 
     def _spans(self, root: Line, heap: Heap) -> None:
         """The spans in use, by their slots."""
-        live_bytes = resident_pages = 0
-        count, page_bytes, base = self.states.count, self.page_bytes, self.start
-        for start, pages, allocated_bytes in heap.in_use():
-            if base <= start < self.end:
-                first = (start - base) // page_bytes
-                size = pages * PAGE_BYTES // page_bytes
-                resident = size - count(_ABSENT, first, first + size)
-                resident_pages += resident
-                live_bytes += min(resident * page_bytes, allocated_bytes)
+        resident_pages, live_bytes = heap.spans.occupancy(self.states, self.start, self.page_bytes)
         root.add(("heap", "live"), live_bytes)
-        root.add(("heap", "slack"), resident_pages * page_bytes - live_bytes)
+        root.add(("heap", "slack"), resident_pages * self.page_bytes - live_bytes)
 
     def _resident(self, first: int, last: int) -> int:
         return last - first - self.states.count(_ABSENT, first, last)

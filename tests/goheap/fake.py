@@ -54,7 +54,9 @@ class Fake:
         ranges[MSTATS] = bytes(self.layout.size("mstats"))
         ranges[MARKS] = self.marks
         ranges[MHEAP] = bytes(heap)
-        located = SimpleNamespace(layout=self.layout, mheap=MHEAP, memstats=MSTATS, gc_controller=None, allm=None)
+        located = SimpleNamespace(
+            layout=self.layout, mheap=MHEAP, memstats=MSTATS, gc_controller=None, allm=None, buckets=None
+        )
         located.allp = ALLP if self.caches else None
         located.persistent, located.gc_bits = None, []
         return ImageMemory(ranges), located

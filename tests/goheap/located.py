@@ -107,6 +107,8 @@ def assert_as_symbols(pid: int, located: Located, by_name: dict[str, int]) -> No
     with opened(pid) as (_, image):
         bias = image.bias
     for name, symbol in SYMBOLS.items():
+        if name == "buckets":  # nothing was sampled: see test_the_table_of_profiling_buckets_is_found
+            continue
         if name in located.reasons:
             assert name == "gc_controller" and located.layout.go_version.startswith("go1.15"), located.reasons
         else:

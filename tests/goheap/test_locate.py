@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import support
+from tests.goheap import captured
 from tests.goheap.located import (
     MODES,
     PROGRAMS,
@@ -69,11 +70,21 @@ def test_symbols_and_the_search_agree(version: str, mode: str) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+def test_the_table_of_profiling_buckets_is_found_once_something_was_sampled(version: str) -> None:
+    with support.running([captured.program(version), "16"]) as running:  # serves pprof, so Go samples in it
+        by_symbols, by_search = found(running.pid), found(running.pid, use_symbols=False)
+        place = symbols(Path(f"/proc/{running.pid}/exe"))["runtime.buckhash"]
+        assert by_symbols.buckets == by_search.buckets == place
+        assert "buckets: search" in by_search.how
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 def test_a_stripped_program_is_located(version: str, tmp_path: Path) -> None:
     with started(program(version, "static", "-ldflags=-s -w")) as running:
         settled(running.pid)
         located = found(running.pid)
-        assert set(located.reasons) <= ({"gc_controller"} if version in OLD else set())
+        sampled_nothing = {"buckets"}  # it has not allocated 512 KiB yet (runtime/mprof.go, MemProfileRate)
+        assert set(located.reasons) <= sampled_nothing | ({"gc_controller"} if version in OLD else set())
         assert_counts(running.pid, located)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from tests import support
 from tools import gen_docs_layouts, gen_layouts, layoutcheck, layoutfiles
 from tools.layoutcheck import Mismatch, values_of
-from tools.layoutfiles import Entries, Entry, Release
+from tools.layoutfiles import Entry, Release
 from tools.layoutreader import read_dwarf, read_source
 from whyrss.errors import TargetError
 from whyrss.lab import toolchain
@@ -59,6 +60,7 @@ var debug struct {
 
 func (h *mheap) bodies() { are.not(read) }
 """
+RUNTIME_LESS = RUNTIME.replace("next       *mspan\n", "")
 EXTRA = "//go:build goexperiment.extra\n\npackage runtime\n\ntype pageCache struct{ base uint64 }\n"
 LATER = "//go:build go1.30 || windows\n\npackage runtime\n\ntype linearAlloc struct{ next uint64 }\n"
 OWN = """
@@ -179,47 +181,13 @@ def test_any_difference_from_dwarf_is_told_by_field_and_value() -> None:
             layoutcheck.compare_dwarf("1.20", structs, {"mspan": text})
 
 
-def filled(known: dict[str, layoutcheck.Values], **texts: tuple[str, str]) -> Entries:
-    """The entries of sourced releases, "1.20" being written v20, with structures mspan and p; then `fill`."""
-    entries = {
-        f"1.{name[1:].replace('_', '.')}": Entry("source", {"mspan": mspan, "p": p})
-        for name, (mspan, p) in texts.items()
-    }
-    layoutcheck.fill(entries, known)
-    return entries
-
-
-def test_a_release_between_equal_ones_is_as_they_are() -> None:
-    entries = filled(
-        {"1.20.2": {"mspan.next": 0}}, v20_1=("8 next=0:8", "4 id=0:4"), v20_4=("8 next=0:8", "4 id=0:4")
-    )
-    assert entries["1.20.2"] == Entry("between", {"mspan": "8 next=0:8", "p": "4 id=0:4"}, known_values=1)
-
-
-def test_a_release_with_a_source_of_its_minor_version_that_agrees_is_left_to_it() -> None:
-    assert "1.20.9" not in filled({"1.20.9": {"mspan.next": 0}}, v20_1=("8 next=0:8", "4 id=0:4"))
-
-
-def test_of_any_other_only_what_both_sides_prove_is_taken_over() -> None:
-    known = {"1.20.2": {"mspan.next": 4, "p": 8, "p.id": 0}}
-    entries = filled(known, v20_1=("8 next=0:4", "8 id=0:4 m=4:4"), v20_4=("8 next=0:4", "8 id=0:4 m=4:4"))
-    # mspan differs from what is known: it stands alone, its width from the neighbours; p is equal on both sides.
-    assert entries["1.20.2"] == Entry("offsets", {"mspan": "0 next=4:4", "p": "8 id=0:4 m=4:4"}, known_values=3)
-
-
-def test_sides_that_disagree_prove_nothing() -> None:
-    known = {"1.20.2": {"mspan.next": 4, "p.id": 0}}
-    entries = filled(known, v20_1=("8 next=0:4", "8 id=0:4 m=4:4"), v20_4=("8 next=0:8", "8 id=0:4 mm=4:4"))
-    assert entries["1.20.2"].structs == {"mspan": "0 next=4", "p": "0 id=0:4"}
-
-
 # The files
 
 
 def test_a_file_reads_back_as_written(tmp_path: Path) -> None:
     entries = {
         "1.20": Entry("source", {"mspan": "8 next=0:8"}, 3, 2),
-        "1.20.1": Entry("between", {"mspan": "8 next=0:8"}),
+        "1.20.1": Entry("tag", {"mspan": "8 next=0:8"}),
         "1.25 X:extra": Entry("source", {"mspan": "8 next=0:4", "p": "4 id=0:4"}),
     }
     layoutfiles.write(tmp_path / "amd64.json", entries)
@@ -244,6 +212,58 @@ def test_a_release_not_given_is_kept_and_one_given_is_added(goroot: Path, tmp_pa
     assert entries["1.19"] == old["1.19"]
     assert values_of(entries["1.20"].structs)["mspan.list"] == 32
     assert set(layoutfiles.read(into / "arm64.json")) == {"1.20"}
+
+
+# A repository
+
+
+def git(folder: Path, *arguments: str) -> None:
+    settings = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false", "-c", "tag.gpgsign=false"]
+    subprocess.run(["git", "-C", str(folder), *settings, *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(goroot: Path) -> Path:
+    """The runtime as 1.20, and in 1.20.1 with a field less; a candidate and a branch are there too."""
+    git(goroot, "init", "--quiet")
+    path = goroot / "src" / "runtime" / "runtime.go"
+    for text, tags in ((path.read_text(), ("go1.20rc1", "go1.20", "weekly")), (RUNTIME_LESS, ("go1.20.1",))):
+        path.write_text(text)
+        git(goroot, "add", "--all")
+        git(goroot, "commit", "--quiet", "--message", "a")
+        for tag in tags:
+            git(goroot, "tag", tag)
+    return goroot
+
+
+def test_each_tag_of_a_release_is_read(repository: Path, tmp_path: Path) -> None:
+    into = tmp_path / "into"
+    into.mkdir()
+    assert gen_layouts.main(["--into", str(into), "--repository", str(repository)]) == 0
+    entries = layoutfiles.read(into / "amd64.json")
+    assert {name: (entry.how, "mspan.next" in values_of(entry.structs)) for name, entry in entries.items()} == {
+        "1.20": ("tag", True),
+        "1.20.1": ("tag", False),
+    }
+
+
+def test_two_sources_of_a_release_that_differ_leave_the_files_as_they_are(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    into = tmp_path / "into"
+    into.mkdir()
+    # The work tree is that of 1.20.1.
+    arguments = ["--into", str(into), "--repository", str(repository), "--source"]
+    assert gen_layouts.main([*arguments, f"1.20.1={repository}"]) == 0
+    written = (into / "amd64.json").read_text()
+    assert gen_layouts.main([*arguments, f"1.20={repository}"]) == 1
+    assert "1.20 amd64: by source it is other than by tag" in capsys.readouterr().err
+    assert (into / "amd64.json").read_text() == written
+
+
+def test_a_folder_without_git_ends_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert gen_layouts.main(["--into", str(tmp_path), "--repository", str(tmp_path / "none")]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 @pytest.mark.parametrize("source", ["1.20", "one=.", "1.20=/nowhere", "2.0=.", "1.20.x=."])

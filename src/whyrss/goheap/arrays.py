@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 
-import numpy as np
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads are never used here, and starting them takes time
+
+import numpy as np  # noqa: E402  (the setting has to be there before)
 
 from whyrss.errors import Missing
 from whyrss.goheap import rules
@@ -88,6 +91,19 @@ def page_runs(pagemap: PageMap) -> tuple[Column, Column, Column]:
         parts.append((bounds[:-1], bounds[1:], pages[np.concatenate(([0], changes)).astype(np.int64)]))
     starts, ends, kinds = (np.concatenate(each) for each in zip(*parts, strict=True))
     return starts, ends, kinds
+
+
+def occupancy(columns: Columns, resident: bytearray, start: int, page_bytes: int) -> tuple[int, int]:
+    """See `Spans.occupancy`."""
+    starts, states = _array(columns, "starts"), _array(columns, "states")
+    chosen = (states == rules.IN_USE) & (starts >= start) & (starts < start + len(resident) * page_bytes)
+    before = np.zeros(len(resident) + 1, np.int64)
+    np.cumsum(np.frombuffer(resident, np.uint8) != 0, out=before[1:])
+    first = ((starts[chosen] - U64.type(start)) // U64.type(page_bytes)).astype(np.int64)
+    last = first + _array(columns, "pages")[chosen].astype(np.int64) * (PAGE_BYTES // page_bytes)
+    found = before[np.minimum(last, len(resident))] - before[first]
+    slots = (_array(columns, "elem_bytes")[chosen] * _array(columns, "allocated")[chosen]).astype(np.int64)
+    return int(found.sum()), int(np.minimum(found * page_bytes, slots).sum())
 
 
 def sums(columns: Columns) -> Sums:

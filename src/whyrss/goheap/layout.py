@@ -116,7 +116,7 @@ def layouts_for(go_version: str, arch: str, experiments: Sequence[str] = ()) -> 
     text, _, named = go_version.replace("-X:", " X:").partition(" X:")
     wanted = _release(text)
     table = _table(arch)
-    if wanted is None or not any(minor == wanted[0] for minor, _ in table.numbers.values()):
+    if wanted is None or not table.of_minor(wanted[0]):
         raise Missing(f"no layout of the runtime of {go_version or 'an unknown Go'} on {arch} is known here")
     chosen = {*experiments, *(name for name in named.split(",") if name)}
     return table.candidates(wanted, chosen)
@@ -129,7 +129,7 @@ class Table:
         text = _load(arch)
         self.arch = arch
         self.how = _section(text, "how")
-        self.releases = _section(text, "releases")  # "1.25.5 X:greenteagc" -> "1.25.0-X:greenteagc source 819 0"
+        self.releases = _section(text, "releases")  # "1.25.5 X:greenteagc" -> "1.25.0-X:greenteagc source 790 0"
         self.layouts = _section(text, "layouts")  # "1.25.0" -> "3 - 0": which form of each structure
         # "mspan" -> ["160 next=0:8 prev=8:8 ...", ...]
         self.structs = {
@@ -137,16 +137,21 @@ class Table:
             for struct, found, forms in (part.partition('": [') for part in _inside(text, "structs").split("]"))
             if found
         }
-        self.numbers = {name: number for name in self.releases if (number := _release(name))}
+
+    def of_minor(self, minor: int) -> list[str]:
+        """Its releases of a minor version, by the beginning of their names: there are hundreds of releases."""
+        heads = (f"1.{minor}.", f"1.{minor} ")
+        return [name for name in self.releases if f"{name} ".startswith(heads)]
 
     def candidates(self, wanted: Release, experiments: set[str]) -> list[Layout]:
         """See `layouts_for`."""
-        near = [name for name, (minor, _) in self.numbers.items() if abs(minor - wanted[0]) <= NEIGHBOUR_MINORS]
+        minors = range(wanted[0] - NEIGHBOUR_MINORS, wanted[0] + NEIGHBOUR_MINORS + 1)
+        near = {name: number for minor in minors for name in self.of_minor(minor) if (number := _release(name))}
         known = {word for name in near for word in name.partition(" X:")[2].split(",")}
         chosen = experiments & known
-        near.sort(key=lambda name: self._distance(name, wanted, chosen))
+        in_order = sorted(near, key=lambda name: _distance(name, near[name], wanted, chosen))
         first: dict[str, str] = {}
-        for name in near:
+        for name in in_order:
             first.setdefault(self.releases[name].split()[0], name)
         return [self.layout(name) for name in first.values()]
 
@@ -157,13 +162,14 @@ class Table:
         texts = {struct: forms[int(at)] for (struct, forms), at in chosen if at != "-"}
         return Layout(name, self.arch, key, self.how[how], texts)
 
-    def _distance(self, name: str, wanted: Release, chosen: set[str]) -> tuple[int, ...]:
-        minor, patch = self.numbers[name]
-        for_others = set(name.partition(" X:")[2].split(",")) - {""} != chosen
-        farther = abs(minor - wanted[0])
-        # Of a neighbouring minor version the release nearest in time is its last one, or its first.
-        apart = abs(patch - wanted[1]) if not farther else -patch if minor < wanted[0] else patch
-        return farther, for_others, apart, -patch
+
+def _distance(name: str, number: Release, wanted: Release, chosen: set[str]) -> tuple[int, ...]:
+    minor, patch = number
+    for_others = set(name.partition(" X:")[2].split(",")) - {""} != chosen
+    farther = abs(minor - wanted[0])
+    # Of a neighbouring minor version the release nearest in time is its last one, or its first.
+    apart = abs(patch - wanted[1]) if not farther else -patch if minor < wanted[0] else patch
+    return farther, for_others, apart, -patch
 
 
 def _table(arch: str) -> Table:

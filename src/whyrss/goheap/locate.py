@@ -16,7 +16,7 @@ from whyrss.goheap.symbols import addresses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from whyrss.goheap.cache import Cache, Kept
     from whyrss.goheap.image import Image
@@ -38,6 +38,10 @@ SYMBOLS = {
     "moduledata": "runtime.firstmoduledata",
     "buckets": "runtime.buckhash",
 }
+# What the walk of the heap starts from; the rest is for those who ask for it.
+FOR_THE_WALK = ("gc_controller", "allm", "allp", "persistent", "buckets", "gc_bits")
+# Without this field of the layout there is nothing to look for.
+NEEDED = {"gc_controller": "gcControllerState.gcPercent"}
 FINDERS: dict[str, tuple[Finder, Proof]] = {
     "gc_controller": (pacer.find_pacer, pacer.is_pacer),
     "allgs": (globals.find_goroutines, globals.goroutines),
@@ -47,6 +51,7 @@ FINDERS: dict[str, tuple[Finder, Proof]] = {
     "moduledata": (moduledata.find_moduledata, moduledata.is_moduledata),
     "buckets": (profiling.find_buckets, profiling.is_buckets),
 }
+EVERYTHING = (*FINDERS, "gc_bits", "debug")
 # What two layouts have to agree in to be the same to those who walk the heap.
 SIZES = ("mheap", "pageAlloc", "mspan", "mcache", "fixalloc")
 FIELDS = (
@@ -92,11 +97,18 @@ class Located:
 
 
 def locate(
-    memory: Memory, image: Image, build: Build, cache: Cache | None = None, *, use_symbols: bool = True
+    memory: Memory,
+    image: Image,
+    build: Build,
+    cache: Cache | None = None,
+    *,
+    use_symbols: bool = True,
+    wanted: Collection[str] = EVERYTHING,
 ) -> Located:
     """The runtime of the program `image` in `memory`; `cache` is where finds are kept, `use_symbols` whether the
-    symbol table may be asked. Raises Missing with the reason where there is no heap that can be believed."""
-    return _Search(memory, image, build, cache, use_symbols).run()
+    symbol table may be asked, `wanted` names what is looked for beside the heap. Raises Missing with the reason where
+    there is no heap that can be believed."""
+    return _Search(memory, image, build, cache, use_symbols).run(wanted)
 
 
 class _Search:
@@ -113,14 +125,14 @@ class _Search:
         self._named: dict[str, int] | None = None if use_symbols else {}
         self._layout_kept, self._kept = cache.load(image) if cache else ("", {})
 
-    def run(self) -> Located:
+    def run(self, wanted: Collection[str]) -> Located:
         core, how = self._core()
         located = Located(core)
         located.how.append(f"mheap: {how}")
-        for name in FINDERS:
-            self._attempt(located, name, core, self._global)
-        self._attempt(located, "gc_bits", core, self._gc_bits)
-        self._attempt(located, "debug", core, self._debug)
+        others = {"gc_bits": self._gc_bits, "debug": self._debug}
+        for name in EVERYTHING:
+            if name in wanted:
+                self._attempt(located, name, core, others.get(name, self._global))
         if self._cache and self._words is not None:
             self._cache.store(self._image, located.layout.name, self._finds(located))
         return located
@@ -193,6 +205,8 @@ class _Search:
                     return address, how
             except Missing:
                 continue
+        if name in NEEDED and not core.layout.has(NEEDED[name]):
+            raise Missing(f"the layout of {core.layout.name} has no {NEEDED[name]}")
         return find(core, self.words), "search"
 
     def _gc_bits(self, core: Core, name: str) -> tuple[list[int], str]:
@@ -227,7 +241,7 @@ class _Search:
         kept = {name: [place - bias] for name, place in places.items() if place is not None}
         kept["gc_bits"] = [each - bias for each in located.gc_bits]
         kept["dbgvars"] = [self._entry - bias] if self._entry else []
-        return {name: values for name, values in kept.items() if values}
+        return self._kept | {name: values for name, values in kept.items() if values}
 
 
 def _layouts(image: Image, build: Build) -> list[Layout]:

@@ -32,8 +32,7 @@ OBJECT_BYTES_MAX = 1 << 47
 def find_buckets(core: Core, words: Words) -> int:
     """The address of runtime.buckhash. Raises Missing, also where nothing was sampled yet."""
     seen: set[int] = set()
-    around = {start for start, _ in _others(core)}
-    for at in islice(words.near(around), TRIES_MAX):
+    for at in words.near(_around(core)):
         table = words.word(at) or 0
         if table % ALIGN_BYTES or table in seen or core.in_arenas(table) or core.in_image(table):
             continue
@@ -42,7 +41,9 @@ def find_buckets(core: Core, words: Words) -> int:
             if _is_table(core.memory, table):
                 return at
         except Missing:
-            continue
+            pass
+        if len(seen) == TRIES_MAX:
+            break
     raise Missing("no place in its data looks like the table of profiling buckets: nothing was sampled, perhaps")
 
 
@@ -57,9 +58,10 @@ def table_of(memory: Memory, address: int) -> tuple[int, int]:
     return start, start + TABLE_BYTES
 
 
-def _others(core: Core) -> list[tuple[int, int]]:
-    """Where the runtime's own memory is: near the spans' records."""
-    return [(span.address, span.address) for span in core.spans()]
+def _around(core: Core) -> set[int]:
+    """Where the runtime's own memory is: within 4 GiB of the spans' records."""
+    steps = (-(1 << 32), 0, 1 << 32)
+    return {max(0, span.address + step) for span in core.spans() for step in steps}
 
 
 def _is_table(memory: Memory, table: int) -> bool:

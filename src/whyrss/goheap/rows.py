@@ -107,6 +107,21 @@ def _equal(pages: bytearray, low: int, high: int) -> Iterator[tuple[int, int]]:
                 yield kind, len(list(run))
 
 
+def occupancy(columns: Columns, resident: bytearray, start: int, page_bytes: int) -> tuple[int, int]:
+    """See `Spans.occupancy`."""
+    pages = live_bytes = 0
+    end = start + len(resident) * page_bytes
+    names = ("starts", "pages", "states", "elem_bytes", "allocated")
+    for address, count, state, size_bytes, slots in zip(*(columns[name] for name in names), strict=True):
+        if state == rules.IN_USE and start <= address < end:
+            first = (address - start) // page_bytes
+            last = first + count * PAGE_BYTES // page_bytes
+            found = last - first - resident.count(0, first, last)
+            pages += found
+            live_bytes += min(found * page_bytes, size_bytes * slots)
+    return pages, live_bytes
+
+
 def sums(columns: Columns) -> Sums:
     from whyrss.goheap.spans import Sums
 

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
         def sums(self, columns: Columns) -> Sums: ...
 
+        def occupancy(self, columns: Columns, resident: bytearray, start: int, page_bytes: int) -> tuple[int, int]: ...
+
         def used(self, pointers: bytes, size_bytes: int) -> list[tuple[int, int]]: ...
 
     Collected = tuple[Columns, int]  # the columns, and how many spans made no sense
@@ -140,6 +142,12 @@ class Spans:
         names = ("starts", "pages", "states", "elem_bytes", "allocated")
         columns = zip(*(self.columns[name].tolist() for name in names), strict=True)
         return ((start, pages, size * count) for start, pages, state, size, count in columns if state == IN_USE)
+
+    def occupancy(self, resident: bytearray, start: int, page_bytes: int) -> tuple[int, int]:
+        """(resident pages of the kernel's, bytes of allocated slots in them) of the spans in use; `resident` has a
+        byte for each of these pages from the address `start` on, 0 where there is none. Slots are handed out from
+        the first one on, so what is absent of a span was never used."""
+        return self._engine.occupancy(self.columns, resident, start, page_bytes)
 
     def sums(self) -> Sums:
         return self._engine.sums(self.columns)

@@ -201,14 +201,20 @@ class Entries:
 
 def lazy(pid: int, ranges: Iterable[Range], vmas: Vmas, page_bytes: int, *, proc: str = "/proc") -> list[Range]:
     """The lazily freed parts of ranges of resident pages (ascending, disjoint), neighbours merged. A page that was
-    written again keeps its mark, so ask only for pages that nobody uses. The frames are looked at only in mappings
-    that hold lazily freed pages beside others. Raises Missing where that needs a right that we do not have."""
+    written again keeps its mark, so ask only for pages that nobody uses. The frames are looked at only where smaps
+    leaves it open: neither all of a mapping is lazily freed, nor as much as was asked about. Raises Missing where that
+    needs a right that we do not have."""
     found: list[Range] = []
     doubtful: list[Range] = []
-    for low, high, vma in _by_vma(ranges, vmas):
+    parts = list(_by_vma(ranges, vmas))
+    asked: dict[int, int] = {}
+    for low, high, vma in parts:
+        asked[vma.start] = asked.get(vma.start, 0) + high - low
+    for low, high, vma in parts:
         lazyfree_bytes = vma.get_bytes("LazyFree")
         if lazyfree_bytes:
-            add_range(found if lazyfree_bytes == vma.get_bytes("Rss") else doubtful, low, high)
+            clear = lazyfree_bytes in (asked[vma.start], vma.get_bytes("Rss"))
+            add_range(found if clear else doubtful, low, high)
     if doubtful:
         found = sorted(found + _lazy_by_frames(pid, doubtful, page_bytes, proc))
     return found
