@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -40,13 +41,13 @@ def pages(*runs: tuple[int, int, int]) -> Pages:
     return Pages(array("Q", [number for run in runs for number in run]), 4 * KIB, 0, "PAGEMAP_SCAN")
 
 
-def heap(runs: list[tuple[int, int, int]], spans: list[tuple[int, ...]] = []) -> Heap:
+def heap(runs: list[tuple[int, int, int]], spans: Sequence[tuple[int, ...]] = ()) -> Heap:
     """`spans`: (start, pages, state, class, elem_bytes, elems, allocated, live, sweepgen)."""
     return Heap("go1.24.11 amd64", [(ARENA, ARENA + (64 << 20))], Spans.of(spans), PageRuns.of(runs))
 
 
 def snapshot(
-    found: Heap | Missing, resident: Pages, *maps: bytes, labels: list[tuple[int, int, tuple[str, ...]]] = []
+    found: Heap | Missing, resident: Pages, *maps: bytes, labels: Sequence[tuple[int, int, tuple[str, ...]]] = ()
 ) -> Snapshot:
     build = Build("amd64", False)
     build.is_go, build.go_version = True, "go1.24.11"
@@ -56,7 +57,7 @@ def snapshot(
         "Build": build,
         "Heap": found,
         "Pages": resident,
-        "Outside": Outside(labels),
+        "Outside": Outside(list(labels)),
     }
     return Snapshot("2026-01-01T00:00:00Z", "7", "cat /proc/7/{}", sections)
 

@@ -99,7 +99,7 @@ def test_fail_on() -> None:
     [
         (["--nonsense", "1"], "unknown option --nonsense"),
         (["1", "2"], "one target at a time"),
-        (["--basis", "page", "1"], "--basis takes one of auto, vma"),
+        (["--basis", "pages", "1"], "--basis takes one of auto, page, vma"),
         (["1", "--fail-on"], "--fail-on takes one of"),
         (["--json"], "no target"),
     ],

@@ -18,7 +18,7 @@ from tests import support
 from tests.goheap import zoo
 from tests.live.cli import assert_sums, line_bytes, lines, whyrss_json
 from tests.live.cli import whyrss as command
-from tests.live.measured import rss_and_lazyfree, settled_bytes, smaps_bytes
+from tests.live.measured import BATCHES_BYTES, rss_and_lazyfree, settled_bytes, smaps_bytes
 from tools.verified import Figures, look, pprof_memstats
 
 PACKAGE = Path(whyrss.version.__file__).parent
@@ -75,9 +75,13 @@ def test_prometheus_is_within_all_limits() -> None:
 def test_the_target_is_left_as_it_was(version: str) -> None:
     with zoo.zoo(version) as running:
         settled_bytes(running.pid, "Rss", at_least=1)
-        before = (*rss_and_lazyfree(running.pid), *_faults(running.pid))
+        settled_bytes(running.pid, "LazyFree", at_least=0)
+        (rss_bytes, lazyfree_bytes), faults = rss_and_lazyfree(running.pid), _faults(running.pid)
         whyrss_json(running.pid, "--basis", "page")
-        assert (*rss_and_lazyfree(running.pid), *_faults(running.pid)) == before
+        after_bytes = rss_and_lazyfree(running.pid)
+        assert (after_bytes[0], _faults(running.pid)) == (rss_bytes, faults)
+        # Pages that it freed and that wait in a CPU's batch may come to be counted, whoever empties the batch.
+        assert 0 <= after_bytes[1] - lazyfree_bytes <= BATCHES_BYTES
 
 
 def test_a_target_that_allocates_maps_and_unmaps_meanwhile() -> None:

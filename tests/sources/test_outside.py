@@ -127,7 +127,7 @@ def test_by_shape_alone_fewer_labels() -> None:
     with support.running([outside_program("1.24")]) as running:
         told, left, _ = look(running.pid)
         sizes, more_left, _ = look(running.pid, readable=False)
-    assert sizes["c/arenas"] == told["c/arenas"]
+    assert abs(sizes["c/arenas"] - told["c/arenas"]) <= 32  # pages that its threads touch meanwhile
     assert sizes["c/mmapped"] == 0
     assert sizes["c/other"] + more_left - left >= told["c/mmapped"] * 9 // 10
     assert 0 < sizes["threads"] <= told["threads"]

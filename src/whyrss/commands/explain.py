@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 NOT_GO = "that is for Go programs"
 WEIGHTS = ("note", "problem")
-FLAGS = {"--json": "json", "--no-color": "plain", "-p": "pid", "--pid": "pid"}
+FLAGS = {"--json": "json", "--no-color": "plain", "--freeze": "freeze", "-p": "pid", "--pid": "pid"}
 VALUES = {"--basis": ("auto", "page", "vma"), "--fail-on": WEIGHTS}
 
 
 class Options:
     """The parsed command line."""
 
-    __slots__ = ("basis", "fail_on", "json", "pid", "plain", "target")
+    __slots__ = ("basis", "fail_on", "freeze", "json", "pid", "plain", "target")
 
     def __init__(self) -> None:
         self.target = ""
-        self.json = self.pid = self.plain = False
+        self.freeze = self.json = self.pid = self.plain = False
         self.basis = "auto"
         self.fail_on = ""
 
@@ -38,7 +38,9 @@ def run(argv: list[str]) -> int:
     from whyrss.verdict import why
 
     show = _view(options)  # imported while the kernel walks the pages, see ahead
-    verdict = why(open_source(options.target, pid=options.pid, choose=_choose, basis=options.basis))
+    verdict = why(
+        open_source(options.target, pid=options.pid, choose=_choose, basis=options.basis, freeze=options.freeze)
+    )
     if options.basis == "page" and verdict.account.basis != "page":
         raise TargetError(f"no account by page: {verdict.account.basis_reason or NOT_GO}", "--basis auto goes by VMA")
     sys.stdout.write(show(verdict))
@@ -68,6 +70,8 @@ def parse(argv: list[str]) -> Options:
             options.target = (words.pop(0) if words else "") if word == "--" else word
     if not options.target:
         raise UsageError("no target", "whyrss PID, whyrss NAME or whyrss RECORDING; see whyrss --help")
+    if options.freeze and options.basis == "vma":
+        raise UsageError("--freeze is for an account by page", "leave out --basis vma, or --freeze")
     return options
 
 

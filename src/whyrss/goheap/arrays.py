@@ -7,7 +7,7 @@ from itertools import pairwise
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads are never used here, and starting them takes time
 
-import numpy as np  # noqa: E402  (the setting has to be there before)
+import numpy as np
 
 from whyrss.errors import Missing
 from whyrss.goheap import rules

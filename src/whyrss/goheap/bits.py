@@ -38,7 +38,7 @@ ARENA_BASE_OFFSETS = {"amd64": 0xFFFF_8000_0000_0000, "arm64": 0}
 MOST_ARENAS = 1 << 14  # 1 TiB of heap
 MOST_RANGES = 1 << 16
 
-_EXPANDED = tuple(bytes(byte >> bit & 1 for bit in range(8)) for byte in range(256))
+_BITS = tuple((bytes(1 << bit) + b"\x01" * (1 << bit)) * (128 >> bit) for bit in range(8))  # each bit of each byte
 
 
 class PageMap:
@@ -153,7 +153,9 @@ def _codes(values: Values, mheap: int, start: int, end: int) -> bytes:
 
 def decode(data: bytes) -> bytes:
     """A kind for each page of the chunks whose pallocData follow each other in `data`."""
-    expanded = b"".join(map(_EXPANDED.__getitem__, data))
+    expanded = bytearray(8 * len(data))
+    for bit, table in enumerate(_BITS):
+        expanded[bit::8] = data.translate(table)
     parts = []
     for at in range(0, len(expanded), 2 * PAGES_PER_CHUNK):
         allocated = int.from_bytes(expanded[at : at + PAGES_PER_CHUNK], "little")

@@ -169,14 +169,14 @@ class _Shot:
         return total
 
 
-def read_heap(memory: Memory, located: Located) -> Heap:
-    """The heap, in the most consistent of up to 5 readings. Raises Missing where none can be made."""
+def read_heap(memory: Memory, located: Located, tries: int = TRIES) -> Heap:
+    """The heap, in the most consistent of up to `tries` readings. Raises Missing where none can be made."""
     values = Values(memory, located.layout)
     best: _Shot | None = None
     trouble: Missing | None = None
-    tries = 0
-    while tries < TRIES and (best is None or best.residue_pages):
-        tries += 1
+    done = 0
+    while done < tries and (best is None or best.residue_pages):
+        done += 1
         try:
             shot = _Shot(values, located)
         except Missing as missing:
@@ -188,7 +188,7 @@ def read_heap(memory: Memory, located: Located) -> Heap:
         assert trouble
         raise trouble
     residue_bytes = best.residue_pages * PAGE_BYTES
-    heap = Heap(located.layout.name, best.arenas, best.spans, best.pages, residue_bytes, tries)
+    heap = Heap(located.layout.name, best.arenas, best.spans, best.pages, residue_bytes, done)
     heap.stacks = thread_stacks(values, located.allm, best.map)
     heap.metadata = metadata.ranges(values, located.mheap, heap.arenas, _known(values, located))
     _figure(values, located, best, heap)

@@ -12,7 +12,7 @@ from whyrss.errors import Missing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     Fields = Mapping[str, tuple[int, int, str]]  # offset, width, the structure that it is or ""
     Release = tuple[int, int]  # minor and patch; what has no release (a candidate, a branch) has patch -1
@@ -35,7 +35,9 @@ class Layout:
     for releases whose structures are all equal.
     """
 
-    def __init__(self, release: str, arch: str, key: str, how: str, structs: Mapping[str, str]) -> None:
+    def __init__(
+        self, release: str, arch: str, key: str, how: str, structs: Callable[[str], Mapping[str, str]]
+    ) -> None:
         number, _, experiments = release.partition(" X:")
         self.name = f"go{release} {arch}"
         self.go_version = f"go{number}"
@@ -43,8 +45,10 @@ class Layout:
         self.key = key
         self.how = how
         self.experiments = tuple(name for name in experiments.split(",") if name)
-        self._texts = structs
+        self._structs = structs
+        self._known: Mapping[str, str] | None = None
         self._parsed: dict[str, tuple[int, Fields]] = {}
+        self._found: dict[str, tuple[int, int] | None] = {}
 
     def __repr__(self) -> str:
         return f"<Layout {self.name}>"
@@ -67,15 +71,25 @@ class Layout:
     def has(self, field: str) -> bool:
         """Whether the release has the field, or (without a dot) the structure."""
         if "." in field:
-            return self._find(field) is not None
+            if field not in self._found:
+                self._found[field] = self._find(field)
+            return self._found[field] is not None
         return field in self._texts
 
     def constant(self, name: str) -> int:
         """The value of a constant of the runtime: "pallocChunksL2Bits". Raises Missing as `offset`."""
         return self._field(f"const.{name}")[0]
 
+    @property
+    def _texts(self) -> Mapping[str, str]:
+        if self._known is None:
+            self._known = self._structs(self.key)
+        return self._known
+
     def _field(self, field: str) -> tuple[int, int]:
-        found = self._find(field)
+        if field not in self._found:
+            self._found[field] = self._find(field)
+        found = self._found[field]
         if found is None:
             raise Missing(f"the layout of {self.name} has no field {field}")
         return found
@@ -158,9 +172,12 @@ class Table:
     def layout(self, name: str) -> Layout:
         """The layout of a release of the table."""
         key, how, *_ = self.releases[name].split()
+        return Layout(name, self.arch, key, self.how[how], self.texts)
+
+    def texts(self, key: str) -> dict[str, str]:
+        """The structures of a layout, each as it stands in the file."""
         chosen = zip(self.structs.items(), self.layouts[key].split(), strict=True)
-        texts = {struct: forms[int(at)] for (struct, forms), at in chosen if at != "-"}
-        return Layout(name, self.arch, key, self.how[how], texts)
+        return {struct: forms[int(at)] for (struct, forms), at in chosen if at != "-"}
 
 
 def _distance(name: str, number: Release, wanted: Release, chosen: set[str]) -> tuple[int, ...]:

@@ -72,8 +72,8 @@ def _is_table(memory: Memory, table: int) -> bool:
 
 def _entries(memory: Memory, table: int) -> Iterator[int]:
     for start, end in resident(memory, table, table + TABLE_BYTES):
-        end = min(end, table + TABLE_BYTES)
-        for entry in memoryview(memory.read(start, (end - start) // 8 * 8)).cast("Q"):
+        size_bytes = min(end, table + TABLE_BYTES) - start
+        for entry in memoryview(memory.read(start, size_bytes // 8 * 8)).cast("Q"):
             if entry:
                 yield entry
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from itertools import groupby
-from operator import itemgetter
 from struct import Struct
 
 from whyrss.errors import Missing
@@ -34,7 +33,7 @@ def collect(memory: Memory, pointers: bytes, record: Record, states: Collection[
             found.append(rules.objects(row))
         else:
             odd += 1
-    found.sort(key=itemgetter(0))
+    found.sort(key=lambda row: row[0])
     columns = list(zip(*found, strict=True)) or [()] * len(rules.CODES)
     return {name: array(code, column) for (name, code), column in zip(rules.CODES.items(), columns, strict=True)}, odd
 
@@ -156,13 +155,14 @@ def _records(memory: Memory, pointers: list[int], record: Record, states: Collec
     """The fields of each mspan in one of the states; 0 for one that the release has not."""
     unpack, order = _unpacker(record)
     state = order[STATE]
-    arrange = itemgetter(*order)
+    places = tuple(order)
     for address, size_bytes, run in _runs(pointers, record.size_bytes):
         data = rules.read_run(memory, address, size_bytes, run, record.size_bytes)
         for pointer in run:
             values = unpack(data, pointer - address)
             if values[state] in states:
-                yield arrange((*values, 0))
+                values = (*values, 0)
+                yield tuple([values[at] for at in places])
 
 
 def _unpacker(record: Record) -> tuple[Callable[[bytes, int], Row], list[int]]:

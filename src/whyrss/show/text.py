@@ -72,7 +72,18 @@ def _target(verdict: Verdict) -> str:
     if host is not None and host.kernel:
         words.append(f"Linux {clean(host.kernel)}")
     words.append(BASES[verdict.account.basis])
+    if snapshot.asked_for("Held"):
+        words.append(_held(snapshot))
     return ", ".join(words)
+
+
+def _held(snapshot: Snapshot) -> str:
+    """For how long --freeze has stopped the target."""
+    from whyrss.sources.freeze import Held
+
+    held = snapshot[Held]
+    stops = f" in {held.stops} stops" if held.stops > 1 else ""
+    return f"held for {max(1, round(held.seconds * 1000))} ms{stops}"
 
 
 def _not_read(verdict: Verdict) -> list[str]:

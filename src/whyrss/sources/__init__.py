@@ -22,14 +22,17 @@ def open_source(
     pid: bool = False,
     choose: Callable[[str, list[Match]], int] | None = None,
     basis: str = "auto",
+    freeze: bool = False,
 ) -> ProcSource:
     """The source behind a recording's path, a PID or a process name; with `pid` no path is meant. With the basis
-    "vma" the memory of a Go program is not looked into.
+    "vma" the memory of a Go program is not looked into; with `freeze` it is stopped while that is done.
 
     Where several processes have the name, `choose` picks a PID of them; without it that is a UsageError which
     names them. Raises GoneError where no process has the name.
     """
     if not pid and os.path.exists(target):
+        if freeze:
+            raise UsageError(f"{target} is a recording, and --freeze is for a live process")
         from whyrss.sources.recording import open_recording
 
         return open_recording(target, basis)
@@ -37,9 +40,9 @@ def open_source(
         number = int(target[:12])
         if number > PID_MAX or not number:
             raise UsageError(f"{target} is no PID", f"PIDs are 1 to {PID_MAX}")
-        return ProcSource(number, basis=basis)
+        return ProcSource(number, basis=basis, freeze=freeze)
     if not target:
         raise UsageError("an empty target", "name a PID, a process or a recording")
     from whyrss.sources.names import pid_of
 
-    return ProcSource(pid_of(target, choose), basis=basis)
+    return ProcSource(pid_of(target, choose), basis=basis, freeze=freeze)

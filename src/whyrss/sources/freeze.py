@@ -14,6 +14,7 @@ import signal
 import threading
 import time
 from errno import EPERM, ESRCH
+from functools import cache
 
 from whyrss.errors import FormatError, GoneError, RefusedError, WhyrssError
 from whyrss.read.status import parse_status
@@ -31,26 +32,31 @@ TERMINAL_STOPS = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
 
 
 class Held:
-    """The section of a snapshot that says how long the target was held, in seconds; the longest time, where that
-    was more than once."""
+    """The section of a snapshot that says for how long the target was held, in seconds, in that many stops."""
 
-    __slots__ = ("seconds",)
+    __slots__ = ("seconds", "stops")
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.stops = 0
+
+    def add(self, seconds: float) -> None:
+        self.seconds += seconds
+        self.stops += 1
 
 
 class Frozen:
-    """A context manager, good for once: inside of it no thread of the process runs. `held_s` is, afterwards, the
-    seconds from the first thread's stop until the last one went on.
+    """A context manager, good for once: inside of it no thread of the process runs. Afterwards `held_s` is how many
+    seconds passed from the first thread's stop until the last one went on, and they are in `held`.
 
     Raises RefusedError where the kernel does not allow it, where the process is traced already, has more than
     10,000 threads or does not stop within 2 s (all of it goes on then), and GoneError where there is none.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, held: Held | None = None) -> None:
         self.pid = pid
         self.held_s = 0.0
+        self._held = held or Held()
         self._trouble: Exception | None = None
         self._begun, self._over = threading.Event(), threading.Event()
         self._tracer = threading.Thread(target=self._hold, daemon=True)
@@ -88,6 +94,7 @@ class Frozen:
             self._trouble = error
         finally:
             self.held_s = threads.release()
+            self._held.add(self.held_s)
             self._begun.set()
 
 
@@ -163,8 +170,9 @@ class _Threads:
         return self._field(thread, "State")[:1] in ("", "Z", "X")
 
     def _refusal(self, thread: int, error: int) -> WhyrssError:
-        tracer = self._field(thread, "TracerPid")
+        tracer = self._field(thread, "TracerPid")  # a thread's ID
         if error == EPERM and tracer not in ("", "0"):
+            tracer = _field(f"/proc/{tracer}/status", "Tgid") or tracer
             return RefusedError(
                 f"process {self._pid} is traced by process {tracer} already (TracerPid)",
                 "only one at a time can stop a process by ptrace; end that one first",
@@ -175,17 +183,23 @@ class _Threads:
         )
 
     def _field(self, thread: int, name: str) -> str:
-        """A field of the thread's status; empty where there is no such thread any more."""
-        try:
-            return parse_status(read_file(f"/proc/{self._pid}/task/{thread}/status", 1 << 16)).get(name, "")
-        except (OSError, FormatError):
-            return ""
+        return _field(f"/proc/{self._pid}/task/{thread}/status", name)
+
+
+def _field(path: str, name: str) -> str:
+    """A field of the status of a thread; empty where there is no such thread any more."""
+    try:
+        return parse_status(read_file(path, 1 << 16)).get(name, "")
+    except (OSError, FormatError):
+        return ""
 
 
 def _ptrace(request: int, thread: int, data: int = 0) -> int:
     """0, or the errno."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    done = libc.ptrace(
-        ctypes.c_long(request), ctypes.c_long(thread), ctypes.c_void_p(0), ctypes.c_void_p(data)
-    )  # 0 for all three requests
+    done = _libc().ptrace(ctypes.c_long(request), ctypes.c_long(thread), ctypes.c_void_p(0), ctypes.c_void_p(data))
     return ctypes.get_errno() if done else 0
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

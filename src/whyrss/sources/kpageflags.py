@@ -26,8 +26,6 @@ HUGE_PAGES_MAX = 1 << 18  # a folio is never larger than 1 GiB of 4 KiB pages
 # One read of several frames costs less than two reads while the gap is no larger than this (measured: 0.78 s for
 # 585,000 frames without gaps, 0.35 s with up to 16, 0.50 s with up to 64).
 GAP_FRAMES = 16
-READ_FRAMES = 1 << 16
-BLOCK_FRAMES = 64
 
 
 class FrameFlags:
@@ -101,22 +99,14 @@ class FrameFlags:
 
 def _near(frames: Sequence[int]) -> Iterator[tuple[int, int]]:
     """The parts [begin, end) of frames > 0 that ascend without gaps too large to read across."""
-    at, count = 0, len(frames)
-    while at < count:
-        first = last = frames[at]
-        begin = at
-        at += 1
-        if first <= 0:
-            continue
-        while at < count and 0 < frames[at] - last <= GAP_FRAMES and frames[at] - first < READ_FRAMES:
-            last = frames[at]
-            at += 1
-            # Neighbours often come in hundreds; comparing lists is ten times as fast as looking at each.
-            block = frames[at : at + BLOCK_FRAMES]
-            if last == first + at - 1 - begin and block == list(range(last + 1, last + 1 + len(block))):
-                at += len(block)
-                last += len(block)
-        yield begin, at
+    steps = map(int.__sub__, frames[1:], frames)
+    begin = 0
+    for end in [*(at for at, step in enumerate(steps, 1) if not 0 < step <= GAP_FRAMES), len(frames)]:
+        if begin < end and frames[begin] <= 0:
+            begin += 1
+        if begin < end:
+            yield begin, end
+        begin = end
 
 
 def frames_of(entries: array[int]) -> list[int]:

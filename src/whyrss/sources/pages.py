@@ -31,6 +31,7 @@ PAGEMAP_SCAN, ARGUMENT_BYTES = 0xC0606610, 96
 PAGE_IS_FILE, PAGE_IS_PRESENT, PAGE_IS_PFNZERO, PAGE_IS_HUGE = 1 << 2, 1 << 3, 1 << 5, 1 << 6
 REGIONS = 4096
 CALL_BYTES, CALL_RESIDENT_BYTES = 1 << 30, 64 << 20
+BATCH_FOLIOS = 31  # of each CPU (include/linux/pagevec.h, PAGEVEC_SIZE): MADV_FREE marks them when it is full
 ENTRIES = 1 << 17  # 1 MiB of pagemap
 # Reading pagemap costs the same for absent pages: 1 TiB of address space would take some 5 seconds.
 ENTRIES_MAX = 1 << 28
@@ -202,19 +203,29 @@ class Entries:
 def lazy(pid: int, ranges: Iterable[Range], vmas: Vmas, page_bytes: int, *, proc: str = "/proc") -> list[Range]:
     """The lazily freed parts of ranges of resident pages (ascending, disjoint), neighbours merged. A page that was
     written again keeps its mark, so ask only for pages that nobody uses. The frames are looked at only where smaps
-    leaves it open: neither all of a mapping is lazily freed, nor as much as was asked about. Raises Missing where that
-    needs a right that we do not have."""
+    leaves it open: neither all of a mapping is lazily freed, nor as much as was asked about but for what may be in
+    the CPUs' batches, which has no mark yet (any pages stand for those). Raises Missing where it needs a right that
+    we do not have."""
     found: list[Range] = []
     doubtful: list[Range] = []
     parts = list(_by_vma(ranges, vmas))
     asked: dict[int, int] = {}
     for low, high, vma in parts:
         asked[vma.start] = asked.get(vma.start, 0) + high - low
+    batches_bytes = BATCH_FOLIOS * page_bytes * (os.cpu_count() or 1)
+    unmarked: dict[int, int] = {}
     for low, high, vma in parts:
         lazyfree_bytes = vma.get_bytes("LazyFree")
-        if lazyfree_bytes:
-            clear = lazyfree_bytes in (asked[vma.start], vma.get_bytes("Rss"))
-            add_range(found if clear else doubtful, low, high)
+        if not lazyfree_bytes:
+            continue
+        missing = unmarked.setdefault(vma.start, asked[vma.start] - lazyfree_bytes)
+        if lazyfree_bytes == vma.get_bytes("Rss"):
+            add_range(found, low, high)
+        elif 0 <= asked[vma.start] - lazyfree_bytes <= batches_bytes:
+            unmarked[vma.start] = missing - min(missing, high - low)
+            add_range(found, low + min(missing, high - low), high)
+        else:
+            add_range(doubtful, low, high)
     if doubtful:
         found = sorted(found + _lazy_by_frames(pid, doubtful, page_bytes, proc))
     return found

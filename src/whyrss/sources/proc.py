@@ -29,7 +29,8 @@ SMAPS_LIMIT_BYTES = 2 << 30  # 2.8 million VMAs; the default of vm.max_map_count
 
 class ProcSource:
     """One process. A live one is held by a pidfd and its start time, so that another process that gets its
-    PID while we read is noticed. `files` is where its files are; `meta` is what a recording says of itself."""
+    PID while we read is noticed. `files` is where its files are; `meta` is what a recording says of itself. With
+    `freeze` a live Go program is stopped while its heap and pages are read."""
 
     def __init__(
         self,
@@ -39,12 +40,14 @@ class ProcSource:
         cat: str = "",
         meta: dict[str, str] | None = None,
         basis: str = "vma",
+        freeze: bool = False,
     ) -> None:
         self.pid = pid
         self.files = files or LiveFiles()
         self._cat = cat or f"cat /proc/{pid}/{{}}"
         self._meta = meta or {}
         self._basis = basis
+        self._freeze = freeze
 
     def collect(self) -> Snapshot:
         """Reads everything once. Raises GoneError, DeniedError or another TargetError with what to do."""
@@ -221,7 +224,7 @@ class ProcSource:
             return self._heap_kept()
         from whyrss.sources.goheap import collect_heap
 
-        return collect_heap(self.pid, vmas, build, self._page_bytes())
+        return collect_heap(self.pid, vmas, build, self._page_bytes(), self._vmas if self._freeze else None)
 
     def _heap_kept(self) -> dict[str, object]:
         """What a recording has of them; one without goes by VMA, as it did when it was made."""

@@ -29,10 +29,11 @@ class Heap:
         self.memory = Memory(HEAP_BASE, advise)
         self.pages = Pages(settings.flag("keeps_dense_chunks"), settings.word("searches_from") == "top")
         self.unused = Unused(settings.go, settings.policy.chosen)
+        self.padding_bytes = int(settings.number("padding_bytes"))
         self.mapped_bytes = 0
         self.before_taking: Callable[[int, int], None] = lambda growth_bytes, released_bytes: None
         self.freed_at = array("f")  # by page, in the model's seconds: only the scavengers by age look at it
-        self.believed = bytearray()  # by page of the kernel's
+        self.believed = bytearray(self.padding_bytes // OS_PAGE_BYTES)  # by page of the kernel's
         self._by_age = settings.word("scavenger") != "goal"
         self._edges = settings.word("huge_pages") == "edges" and settings.huge_page_bytes
 
@@ -43,7 +44,7 @@ class Heap:
 
     @property
     def released_bytes(self) -> int:
-        """HeapReleased: with what is mapped and was never heap yet, where the release counts that as released."""
+        """HeapReleased: with what is mapped and not heap (yet), where the release counts that as released."""
         beyond = self.mapped_bytes - len(self.pages) * PAGE_BYTES if self.settings.flag("fresh_is_released") else 0
         return self.pages.released_pages * PAGE_BYTES + beyond
 
@@ -93,13 +94,13 @@ class Heap:
         self.believed[first:end] = bytes((PRESENT,)) * (end - first)
 
     def address(self, page: int) -> int:
-        return self.memory.base + page * PAGE_BYTES
+        return self.memory.base + self.padding_bytes + page * PAGE_BYTES
 
     def _grow(self, pages: int) -> int:
         """More of the address space becomes heap, in whole chunks. Returns the bytes."""
         step = -(-pages // CHUNK_PAGES) * CHUNK_PAGES
         needed_bytes = (len(self.pages) + step) * PAGE_BYTES
-        if needed_bytes > self.mapped_bytes:
+        if needed_bytes > self.mapped_bytes - self.padding_bytes:
             self._map(needed_bytes)
         self.pages.grow(step, self.settings.flag("fresh_is_released"))
         self.freed_at.extend([0.0] * step)
@@ -108,7 +109,7 @@ class Heap:
 
     def _map(self, needed_bytes: int) -> None:
         step_bytes = int(self.settings.number("map_bytes"))
-        wanted_bytes = -(-needed_bytes // step_bytes) * step_bytes
+        wanted_bytes = -(-needed_bytes // step_bytes) * step_bytes + self.padding_bytes
         reserved_bytes = self.memory.end - self.memory.base
         if wanted_bytes > reserved_bytes:
             self.memory.reserve(-(-(wanted_bytes - reserved_bytes) // ARENA_BYTES) * ARENA_BYTES)
@@ -132,7 +133,7 @@ class Heap:
                 self.memory.madvise(edge // huge * huge, huge, MADV_NOHUGEPAGE)
 
     def _believe_released(self, page: int, pages: int) -> None:
-        first, end = (at * PAGE_BYTES // OS_PAGE_BYTES for at in (page, page + pages))
+        first, end = ((self.address(at) - self.memory.base) // OS_PAGE_BYTES for at in (page, page + pages))
         if self.unused.advice == "MADV_FREE":
             lazy = self.believed[first:end].replace(bytes((PRESENT,)), bytes((LAZY,)))
             self.believed[first:end] = lazy
