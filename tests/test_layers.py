@@ -31,7 +31,7 @@ LAYERS: dict[str, set[str]] = {
     "bypage": {"account", "goheap", "mappings", "read", "snapshot"},
     "verdict": {"account", "bypage", "causes", "finding", "mappings", "snapshot"},
     "ahead": set(),
-    "sources": {"ahead", "facts", "goheap", "read", "snapshot"},
+    "sources": {"ahead", "facts", "goheap", "mappings", "read", "snapshot"},
     "show": {
         "account",
         "environment",

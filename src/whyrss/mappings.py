@@ -12,6 +12,14 @@ from whyrss.snapshot import Build, Process, Snapshot, Status, Vma, Vmas
 
 GO_NAMES = "[anon: Go: "  # prctl(PR_SET_VMA_ANON_NAME) of Go >= 1.25 (runtime/set_vma_name_linux.go)
 SHARED_PREFIXES = ("/dev/shm/", "/memfd:", "/SYSV", "/dev/zero", "[anon_shmem:")
+GO_HEAP_NAMES = ("heap", "heap reservation")
+# prctl(PR_SET_VMA_ANON_NAME) by glibc 2.39 and later with glibc.mem.decorate_maps=1 (its NEWS), by the start.
+GLIBC_NAMES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("[anon: glibc: malloc arena", ("c", "arenas")),
+    ("[anon: glibc: malloc", ("c", "mmapped")),
+    ("[anon: glibc: pthread", ("threads",)),
+    ("[anon: glibc: ", ("c", "glibc")),
+)
 KERNEL_IMAGE = ("[vdso]", "[vvar]", "[vsyscall]", "[vvar_vclock]", "[uprobes]", "[sigpage]", "[vectors]")
 
 
@@ -94,26 +102,12 @@ class AddressMap:
     def _line_by_name(self, vma: Vma) -> tuple[str, ...]:
         path = vma.path
         if path[0] == "[":
-            return self._line_by_label(path)
+            return line_of_label(path) or ("heap", "undivided")
         if path.startswith(SHARED_PREFIXES):
             return ("shared", path)
         if path == self._exe or path in self._images:
             return ("image", *self._image_of(path), _segment(vma))
         return ("files", path)
-
-    def _line_by_label(self, label: str) -> tuple[str, ...]:
-        if label == "[heap]":
-            return ("c", "brk")
-        if label.startswith("[stack"):
-            return ("threads",)
-        if label in KERNEL_IMAGE:
-            return ("image", "vdso")
-        if label.startswith(GO_NAMES):
-            name = label[len(GO_NAMES) : -1]
-            if name in ("heap", "heap reservation"):
-                return ("heap", "undivided")
-            return ("threads",) if "stack" in name else ("runtime", name)
-        return ("shared", label) if label.startswith("[anon_shmem:") else ("c", label)
 
     def _image_of(self, path: str) -> tuple[str, ...]:
         return ("program",) if path == self._exe else ("libraries", path)
@@ -149,6 +143,24 @@ class AddressMap:
             room_bytes -= vma.get_bytes("Rss")
             lines.append((vma, ("runtime", "guessed") if room_bytes >= 0 else ("unattributed",)))
         return lines
+
+
+def line_of_label(label: str) -> tuple[str, ...] | None:
+    """The line of memory without a file that the kernel or the program itself has named; None for Go's heap."""
+    if label == "[heap]":
+        return ("c", "brk")
+    if label.startswith("[stack"):
+        return ("threads",)
+    if label in KERNEL_IMAGE:
+        return ("image", "vdso")
+    if label.startswith(GO_NAMES):
+        name = label[len(GO_NAMES) : -1]
+        if name in GO_HEAP_NAMES:
+            return None
+        return ("threads",) if "stack" in name else ("runtime", name)
+    if label.startswith("[anon_shmem:"):
+        return ("shared", label)
+    return next((path for start, path in GLIBC_NAMES if label.startswith(start)), ("c", label))
 
 
 def _segment(vma: Vma) -> str:

@@ -11,7 +11,7 @@ import pytest
 from tests.goheap.captured import VERSIONS, captured, reading
 from tests.goheap.fake import ARENA, CHUNK, MARKS, PAGE, SWEEPGEN, Fake
 from whyrss.errors import Missing
-from whyrss.goheap import arrays, rows, spans
+from whyrss.goheap import arrays, rows, rules, spans
 from whyrss.goheap.bits import IDLE, IN_USE, KINDS, RELEASED, STACK, TRANSITION, UNMAPPED, WORKBUF, decode
 from whyrss.goheap.heap import Heap, PageRuns, read_heap
 from whyrss.goheap.layout import Layout, layouts_for
@@ -81,7 +81,7 @@ def test_the_program_shows_every_kind(quiet: Heap) -> None:
 def test_spans_lie_in_runs_of_their_kind(quiet: Heap) -> None:
     kinds = {at: kind for start, end, kind in quiet.runs() for at in range(start, end, PAGE)}
     for start, pages, state, _, elem_bytes, elems, allocated, live, _ in quiet.spans.rows():
-        expected = IN_USE if state == spans.IN_USE else STACK if elem_bytes else WORKBUF
+        expected = IN_USE if state == rules.IN_USE else STACK if elem_bytes else WORKBUF
         assert {kinds[start + page * PAGE] for page in range(pages)} == {expected}
         assert live <= allocated <= elems
         assert elems * elem_bytes <= pages * PAGE

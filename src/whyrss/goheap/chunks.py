@@ -8,7 +8,7 @@ taken (runtime/mheap.go, gcBitsArena).
 from __future__ import annotations
 
 from whyrss.errors import Missing
-from whyrss.goheap.core import IN_USE
+from whyrss.goheap.rules import IN_USE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from whyrss.errors import Missing
 from whyrss.facts.address_space import GO_ARENA_BYTES
+from whyrss.goheap.bits import ARENA_BASE_OFFSETS, CHUNK_BYTES, PAGE_BYTES
 from whyrss.goheap.region import Region, words_at
+from whyrss.goheap.rules import IN_USE, MANUAL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,13 +22,8 @@ if TYPE_CHECKING:
     from whyrss.goheap.memory import Memory, Range
     from whyrss.goheap.words import Words
 
-PAGE_BYTES = 8192  # runtime/sizeclasses.go, _PageShift = 13, in every release
-CHUNK_BYTES = 4 << 20  # runtime/mpagealloc.go, pallocChunkBytes
 ADDRESS_SPACE_BYTES = 1 << 48  # runtime/malloc.go, heapAddrBits on amd64 and arm64
-# runtime/malloc.go, arenaBaseOffset: arena indexes begin with the lowest address of a 48-bit signed address space.
-ARENA_BASE_OFFSET = {"amd64": 0xFFFF_8000_0000_0000, "arm64": 0}
 STATES = {0, 1, 2, 3}  # dead, in use, manual; 3: free (up to Go 1.13); runtime/mheap.go, mSpanState
-IN_USE, MANUAL = 1, 2
 SAMPLE_SPANS = 32
 ARENAS_MAX = 1 << 16  # a heap of 4 TiB
 SPANS_MAX = ADDRESS_SPACE_BYTES // PAGE_BYTES
@@ -114,7 +111,7 @@ def _arenas(core: Core) -> list[Range]:
     pointer, count, capacity = core.heap.slice(name)
     if not 0 < count <= capacity <= ARENAS_MAX:
         raise Missing(f"a heap of {count} arenas")
-    base = ARENA_BASE_OFFSET[core.layout.arch]
+    base = ARENA_BASE_OFFSETS[core.layout.arch]
     starts = sorted(index * GO_ARENA_BYTES + base & (1 << 64) - 1 for index in core.words(pointer, count))
     if starts[-1] >= ADDRESS_SPACE_BYTES or len(set(starts)) < count:
         raise Missing("arenas out of the address space, or twice")
@@ -131,7 +128,7 @@ def _prove(core: Core) -> None:
         raise Missing("more pages in use than there are")
     if core.layout.has("mheap.pages"):
         pages = heap.sub("pages", "pageAlloc")
-        base = ARENA_BASE_OFFSET[core.layout.arch]
+        base = ARENA_BASE_OFFSETS[core.layout.arch]
         first, end = (core.arenas[at][at] - base & (1 << 64) - 1 for at in (0, -1))
         if not first // CHUNK_BYTES <= pages.field("start") < pages.field("end") <= end // CHUNK_BYTES:
             raise Missing("the page allocator covers what is no arena")

@@ -7,7 +7,7 @@ that are numbered. The same tests prove an address that comes from symbols or fr
 from __future__ import annotations
 
 from whyrss.errors import Missing
-from whyrss.goheap.core import PAGE_BYTES
+from whyrss.goheap.bits import PAGE_BYTES
 from whyrss.goheap.region import Region
 
 TYPE_CHECKING = False

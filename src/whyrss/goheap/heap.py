@@ -28,8 +28,9 @@ from whyrss.goheap.bits import (
 from whyrss.goheap.chunks import gc_bits_arenas, persistent_chunks
 from whyrss.goheap.counters import Counters, minor_of
 from whyrss.goheap.gstacks import thread_stacks
-from whyrss.goheap.spans import FREE, MANUAL, allspans, engine_for, read_spans
-from whyrss.goheap.spans import IN_USE as SPAN_IN_USE
+from whyrss.goheap.rules import FREE, MANUAL
+from whyrss.goheap.rules import IN_USE as SPAN_IN_USE
+from whyrss.goheap.spans import allspans, engine_for, read_spans
 from whyrss.goheap.values import Values
 
 TYPE_CHECKING = False

@@ -8,7 +8,7 @@ bytes in use have to be about those of the heap.
 from __future__ import annotations
 
 from whyrss.errors import Missing
-from whyrss.goheap.core import PAGE_BYTES
+from whyrss.goheap.bits import PAGE_BYTES
 from whyrss.goheap.region import Region
 
 TYPE_CHECKING = False

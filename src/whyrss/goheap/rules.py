@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from whyrss.goheap.memory import Memory
 
-IN_USE, MANUAL = 1, 2
+DEAD, IN_USE, MANUAL, FREE = range(4)  # states of a span (runtime/mheap.go, mSpanState); free: up to Go 1.13 alone
 
 # The columns and the type code of each, for array.array and for numpy.
 CODES = {

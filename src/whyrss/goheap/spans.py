@@ -11,6 +11,7 @@ from array import array
 
 from whyrss.errors import Missing
 from whyrss.goheap import rows, rules
+from whyrss.goheap.rules import IN_USE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,9 +46,6 @@ if TYPE_CHECKING:
 
     Collected = tuple[Columns, int]  # the columns, and how many spans made no sense
     Marked = tuple[Column, int]  # live slots of each span, and of how many spans the marks were not read
-
-# States of a span (runtime/mheap.go, mSpanState). Free ones are spans in Go 1.12 and 1.13 alone.
-DEAD, IN_USE, MANUAL, FREE = range(4)
 
 SMALL = 20_000  # mspans, dead ones too; about where importing numpy begins to pay
 MOST_SPANS = 1 << 22  # of at least one page: 32 GiB of the smallest

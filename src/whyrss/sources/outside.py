@@ -11,9 +11,9 @@ from itertools import islice
 
 from whyrss.errors import Missing
 from whyrss.facts import address_space as layout
+from whyrss.mappings import KERNEL_IMAGE, line_of_label
 from whyrss.sources import glibc
 from whyrss.sources.bss import Images
-from whyrss.sources.named import KERNEL_IMAGE, line_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -153,9 +153,12 @@ def _claim(runs: list[Range], claims: Sequence[Label], found: list[Label]) -> li
 
 
 def by_name(region: Region, target: Target) -> list[Label]:
-    """Mappings that the kernel or the program itself has named (proc_pid_maps(5), prctl PR_SET_VMA)."""
-    path = line_of(region.vma, target.is_go)
-    return [(region.vma.start, region.vma.end, path)] if path else []
+    """Mappings that the kernel or the program itself has named (proc_pid_maps(5), prctl PR_SET_VMA) or marked."""
+    vma = region.vma
+    path = line_of_label(vma.path) if vma.path[:1] == "[" else None
+    if vma.has_flag("dp"):  # VM_DROPPABLE: the states of vgetrandom(2), by Go >= 1.24 or glibc >= 2.41
+        path = ("runtime" if target.is_go else "c", "getrandom states")
+    return [(vma.start, vma.end, path)] if path else []
 
 
 def bss(region: Region, target: Target) -> list[Label]:
