@@ -19,11 +19,8 @@ if TYPE_CHECKING:
 MANIFEST = "whyrss-recording.json"
 SCHEMA = "whyrss-recording/1"
 
-# The only variables that a recording keeps of an environment, which may hold secrets.
-KEPT_VARIABLES = (
-    "GODEBUG", "GOGC", "GOMEMLIMIT", "GOMAXPROCS", "GOTRACEBACK", "MALLOC_ARENA_MAX", "MALLOC_CONF",
-    "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD",
-)  # fmt: skip
+# The only variables that a recording keeps of an environment, which may hold secrets: Go's own settings.
+KEPT_VARIABLES = ("GODEBUG", "GOGC", "GOMEMLIMIT")
 
 
 def is_recording(path: str) -> bool:
