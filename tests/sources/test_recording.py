@@ -10,6 +10,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -35,6 +36,16 @@ def target() -> Iterator[subprocess.Popen[str]]:
     process.communicate()
 
 
+def without_batches(line: dict[str, Any]) -> dict[str, Any]:
+    """The account with C's lazily freed memory and its other memory in one: what is in a CPU's batch has no mark yet,
+    and is marked a moment later."""
+    children = {child["name"]: without_batches(child) for child in line["children"]}
+    if line["name"] == "c":
+        merged = sum(children.pop(name, {"bytes": 0})["bytes"] for name in ("lazyfree", "other"))
+        children["either"] = {"bytes": merged, "children": {}}
+    return {"bytes": line["bytes"], "children": children}
+
+
 @linux
 @pytest.mark.parametrize("name", ["folder", "file.tar.gz"])
 def test_the_same_verdict_later(target: subprocess.Popen[str], tmp_path: Path, name: str) -> None:
@@ -48,8 +59,9 @@ def test_the_same_verdict_later(target: subprocess.Popen[str], tmp_path: Path, n
     code, later, _ = whyrss(str(to), "--json")
     assert code == 0
     before, after = json.loads(live), json.loads(later)
-    for key in ("process", "host", "basis", "rss_bytes", "account", "verdict", "container"):
+    for key in ("process", "host", "basis", "rss_bytes", "verdict", "container"):
         assert before[key] == after[key], key
+    assert without_batches(before["account"]) == without_batches(after["account"])
     for finding in after["findings"]:
         for evidence in finding["evidence"]:
             shown = subprocess.run(["sh", "-c", evidence["check"]], capture_output=True, text=True, check=True)

@@ -6,9 +6,10 @@ Why it is resident
     GODEBUG=madvdontneed=0, and so do other allocators (jemalloc). HeapReleased grows while RSS stays.
 
 How it is measured
-    The kernel's own count, LazyFree in /proc/PID/smaps, summed over the heap's VMAs (or all others). Known
-    error: pages still in a CPU's batch (at most 31 folios per CPU) are not counted yet; pages written again are
-    rightly not counted. Linux before 4.12 has no such field: not checked then.
+    The kernel's own count, LazyFree in /proc/PID/smaps, summed over the heap's VMAs (or all others); by page the
+    released pages of the heap that are resident and lazily freed, which is the same number. Known error: pages
+    still in a CPU's batch (at most 31 folios per CPU) are not counted yet; pages written again are rightly not
+    counted. Linux before 4.12 has no such field: not checked then.
 
 When it is no problem
     The kernel takes these pages before it kills anything, and the working set of cAdvisor and the kubelet does
