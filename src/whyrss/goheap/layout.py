@@ -116,7 +116,7 @@ class Layout:
         if struct not in self._parsed:
             if struct not in self._texts:
                 return None
-            self._parsed[struct] = _parse(self._texts[struct])
+            self._parsed[struct] = parse(self._texts[struct])
         return self._parsed[struct]
 
 
@@ -180,6 +180,13 @@ class Table:
         return {struct: forms[int(at)] for (struct, forms), at in chosen if at != "-"}
 
 
+def vocabulary(arch: str) -> dict[str, frozenset[str]]:
+    """Each structure that the releases of an architecture have, with all fields that it has in any of them. Raises
+    Missing as `layouts_for`."""
+    structs = _table(arch).structs.items()
+    return {struct: frozenset(name for form in forms for name in parse(form)[1]) for struct, forms in structs}
+
+
 def _distance(name: str, number: Release, wanted: Release, chosen: set[str]) -> tuple[int, ...]:
     minor, patch = number
     for_others = set(name.partition(" X:")[2].split(",")) - {""} != chosen
@@ -228,7 +235,7 @@ def _release(text: str) -> Release | None:
     return int(minor), int(patch[:4] or 0)
 
 
-def _parse(text: str) -> tuple[int, Fields]:
+def parse(text: str) -> tuple[int, Fields]:
     """The size and the fields of "160 startAddr=24:8 state=99:1:mSpanStateBox"."""
     size, *fields = text.split()
     found = {}

@@ -1,6 +1,9 @@
 """Where the Go runtime's data is in a process: by what is in memory, with or without symbols.
 
-First the heap itself, which proves the layout (`core`). Then everything else, each by a test of its own. An
+First the heap itself, which proves the layout (`core`). The table's layout of exactly the program's release is tried
+first: it costs nothing, and is proved on the process like any other. The program's own DWARF comes next, for reading
+it takes tens of milliseconds, in large programs more; releases near to it are the last resort, since they may fit by
+chance. Then everything else, each by a test of its own. An
 address comes from the cache, from the symbol table, or from a search through data and bss, in this order; it is
 believed only where its test holds on this very process.
 """
@@ -119,6 +122,7 @@ class _Search:
         self._image = image
         self._cache = cache
         self._layouts = _layouts(image, build)
+        self._build = build
         self._version = build.go_version
         self._words: Words | None = None
         self._entry = 0
