@@ -8,10 +8,11 @@ apart in anonymous memory, then the mapping itself, as in the account by VMA.
 from __future__ import annotations
 
 from bisect import bisect_right
+from operator import attrgetter, itemgetter
 
 from whyrss.account import TOP_GO, Account, Line
 from whyrss.errors import Missing
-from whyrss.goheap.bits import IDLE, IN_USE, RELEASED, STACK, TRANSITION, WORKBUF
+from whyrss.goheap.bits import IDLE, IN_USE, PAGE_BYTES, RELEASED, STACK, TRANSITION, WORKBUF
 from whyrss.goheap.heap import Heap
 from whyrss.mappings import AddressMap
 from whyrss.read.pagemap import HUGE, Pages
@@ -19,9 +20,12 @@ from whyrss.snapshot import Build, Outside, Process, Vmas
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
 
     from whyrss.snapshot import Snapshot
+
+    T = TypeVar("T")
 
     Path = tuple[str, ...]
     Label = tuple[int, int, Path]
@@ -39,6 +43,7 @@ ARENA: Path = ()
 UNATTRIBUTED: Path = ("unattributed",)
 GUESSED: Path = ("runtime", "guessed")
 ADDRESS_END = 1 << 64
+RESIDUE_MAX_SHARE = 0.5  # of what the heap has in use
 
 # What is known of a page of the kernel's in an arena.
 _ABSENT, _SMALL, _HUGE, _LAZY, _LOCKED = range(5)
@@ -50,6 +55,7 @@ def account_by_page(snapshot: Snapshot) -> Account:
     heap, pages, vmas = snapshot[Heap], snapshot[Pages], snapshot[Vmas]
     if pages.excess:
         raise Missing(pages.reasons.get("zero pages", "zero pages cannot be told from others"))
+    _check(heap)
     root = _empty()
     arenas = _merged(heap.arenas)
     for start, end in arenas:
@@ -63,6 +69,16 @@ def account_by_page(snapshot: Snapshot) -> Account:
     _rest(root, snapshot, pages, _disjoint(ranked))
     residue_bytes = heap.residue_bytes + abs(pages.resident_bytes - vmas.total_bytes("Rss"))
     return Account(root, "page", "", residue_bytes)
+
+
+def _check(heap: Heap) -> None:
+    """Raises Missing where so much of the heap contradicts itself that its lines would say nothing."""
+    if heap.consistent:
+        return
+    totals = heap.pages.totals()
+    used_bytes = sum(totals[kind] for kind in (IN_USE, STACK, WORKBUF)) * PAGE_BYTES
+    if heap.residue_bytes > RESIDUE_MAX_SHARE * used_bytes:
+        raise Missing("the heap contradicts itself: it changes too fast, or is not the runtime's")
 
 
 def _empty() -> Line:
@@ -91,6 +107,12 @@ def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
+def _from(ascending: list[T], address: int, end_of: Callable[[T], int]) -> Iterator[T]:
+    """Those that end behind the address."""
+    for at in range(bisect_right(ascending, address, key=end_of), len(ascending)):
+        yield ascending[at]
+
+
 class _Arena:
     """Arenas side by side, with a byte for each page of the kernel's."""
 
@@ -101,20 +123,23 @@ class _Arena:
         self.states = bytearray((end - start) // pages.page_bytes)
         for low, high, flags in pages.within(start, end):
             self._paint(low, high, _HUGE if flags & HUGE else _SMALL)
-        for vma in vmas:
-            if vma.start < end and vma.end > start and vma.has_flag("lo"):
+        for vma in _from(vmas.list, start, attrgetter("end")):
+            if vma.start >= end:
+                break
+            if vma.has_flag("lo"):
                 self._lock(max(start, vma.start), min(end, vma.end))
-        for low, high in pages.lazy:
-            if low < end and high > start:
-                self._paint(max(low, start), min(high, end), _LAZY)
+        for low, high in _from(pages.lazy, start, itemgetter(1)):
+            if low >= end:
+                break
+            self._paint(max(low, start), min(high, end), _LAZY)
 
     def account(self, root: Line, heap: Heap) -> None:
         self._spans(root, heap)
         lines = dict.fromkeys(LINES, 0)
         released = dict.fromkeys(_OF_RELEASED, 0)
         unmapped = 0
-        for low, high, kind in heap.runs():
-            if kind == IN_USE or not self.start <= low < self.end:
+        for low, high, kind in heap.pages.within(self.start, self.end):
+            if kind == IN_USE:
                 continue
             first, last = self._place(low), self._place(high)
             if kind == RELEASED:

@@ -89,8 +89,8 @@ def test_lies_in_the_cache_are_found_out(
 
 @once
 def waiting() -> tuple[int, dict[str, int]]:
-    """A program that runs until the end of these tests."""
-    path = program("1.24", "static")
+    """A program that runs until the end of these tests. It has symbols, but no DWARF that would give its layout."""
+    path = program("1.24", "static", "-ldflags=-w")
     stack.enter_context(started(path))
     running = stack.enter_context(started(path))
     settled(running.pid)

@@ -37,6 +37,11 @@ def test_near_are_the_pointers_into_the_same_4_gib(pieces: list[list[int]], targ
     assert sorted(words.near(targets)) == [at for at, held in known.items() if held >> 32 in highs]
 
 
+def test_near_what_is_no_address_there_is_nothing() -> None:
+    words, _ = memory_of([[1, (1 << 64) - 1]])
+    assert list(words.near([1 << 64, 1 << 70])) == []
+
+
 @given(PIECES, st.integers(0x3FF8, 0x4200), st.integers(1, 4))
 def test_words_are_all_known_or_none(pieces: list[list[int]], address: int, count: int) -> None:
     words, known = memory_of(pieces)

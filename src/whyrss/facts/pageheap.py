@@ -27,7 +27,7 @@ ROWS: tuple[tuple[int, int, str, int | float | str | bool, str], ...] = (
     (17, 27, "map_bytes", 4 << 20, "runtime/mheap.go, grow, Go 1.17; commit bd6aeca968"),
     (9, 12, "fresh_is_released", False, "runtime/mheap.go, grow, Go 1.9 to 1.12"),
     (13, 27, "fresh_is_released", True, "runtime/mheap.go, grow, Go 1.13"),
-    # Of a random heap base: what its padding adds to HeapSys and HeapReleased. It takes 0 to 4 MiB of the first chunk,
+    # Of a random heap base: what its padding adds to HeapSys and HeapReleased. It takes 0 to 4 MiB of a chunk,
     # and with that a chunk more or none: -2 to +4 MiB, so the middle.
     (9, 25, "padding_bytes", 0, "runtime/malloc.go, Go 1.25 and earlier: the heap begins at a fixed address"),
     (26, 27, "padding_bytes", 1 << 20, "runtime/malloc.go, randomizeHeapBase, Go 1.26; internal/buildcfg/exp.go"),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 U64 = np.dtype("<u8")
 WIDTHS: dict[int, np.dtype[Any]] = {1: np.dtype("u1"), 2: np.dtype("<u2"), 4: np.dtype("<u4"), 8: U64}
 BLOCK_SPANS = 1 << 18
+BLOCK_PAGES = 1 << 21
 
 
 def collect(memory: Memory, pointers: bytes, record: Record, states: Collection[int]) -> Collected:
@@ -83,27 +84,57 @@ def paint(pagemap: PageMap, columns: Columns) -> None:
 def page_runs(pagemap: PageMap) -> tuple[Column, Column, Column]:
     """Starts, ends and kinds of the runs of equal pages."""
     parts = []
+    count = 0
     for start, end, place in pagemap.groups:
         pages = np.frombuffer(pagemap.pages, np.uint8)[place : place + (end - start) // PAGE_BYTES]
-        pages = np.where(pages == BOTH_BITS, np.uint8(TRANSITION), pages)
-        changes = np.flatnonzero(pages[1:] != pages[:-1]) + 1
+        pages[pages == BOTH_BITS] = TRANSITION
+        changes = _changes(pages)
+        count += len(changes) + 1
+        rules.check_runs(count)
         bounds = np.concatenate(([0], changes, [len(pages)])).astype(U64) * np.uint64(PAGE_BYTES) + np.uint64(start)
         parts.append((bounds[:-1], bounds[1:], pages[np.concatenate(([0], changes)).astype(np.int64)]))
     starts, ends, kinds = (np.concatenate(each) for each in zip(*parts, strict=True))
     return starts, ends, kinds
 
 
+def _changes(pages: Array) -> Array:
+    """The numbers of the pages that are unlike the one before."""
+    found = []
+    count = 0
+    for at in range(1, len(pages), BLOCK_PAGES):
+        stop = min(at + BLOCK_PAGES, len(pages))
+        found.append(np.flatnonzero(pages[at:stop] != pages[at - 1 : stop - 1]) + at)
+        count += len(found[-1])
+        rules.check_runs(count)
+    return np.concatenate(found)
+
+
 def occupancy(columns: Columns, resident: bytearray, start: int, page_bytes: int) -> tuple[int, int]:
     """See `Spans.occupancy`."""
-    starts, states = _array(columns, "starts"), _array(columns, "states")
-    chosen = (states == rules.IN_USE) & (starts >= start) & (starts < start + len(resident) * page_bytes)
-    before = np.zeros(len(resident) + 1, np.int64)
-    np.cumsum(np.frombuffer(resident, np.uint8) != 0, out=before[1:])
+    starts = _array(columns, "starts")
+    low, high = (int(np.searchsorted(starts, U64.type(at))) for at in (start, start + len(resident) * page_bytes))
+    chosen = low + np.flatnonzero(_array(columns, "states")[low:high] == rules.IN_USE)
     first = ((starts[chosen] - U64.type(start)) // U64.type(page_bytes)).astype(np.int64)
     last = first + _array(columns, "pages")[chosen].astype(np.int64) * (PAGE_BYTES // page_bytes)
-    found = before[np.minimum(last, len(resident))] - before[first]
+    found = _before(resident, np.minimum(last, len(resident))) - _before(resident, first)
     slots = (_array(columns, "elem_bytes")[chosen] * _array(columns, "allocated")[chosen]).astype(np.int64)
     return int(found.sum()), int(np.minimum(found * page_bytes, slots).sum())
+
+
+def _before(resident: bytearray, places: Array) -> Array:
+    """How many pages before each of the places are resident."""
+    pages = np.frombuffer(resident, np.uint8)
+    order = np.argsort(places, kind="stable")  # much of it is in order already
+    sorted_places, found = places[order], np.empty(len(places), np.int64)
+    total = done = 0
+    for at in range(0, len(pages), BLOCK_PAGES):
+        counts = np.zeros(min(BLOCK_PAGES, len(pages) - at) + 1, np.int64)
+        np.cumsum(pages[at : at + BLOCK_PAGES] != 0, out=counts[1:])
+        stop = int(np.searchsorted(sorted_places, at + BLOCK_PAGES))
+        found[order[done:stop]] = total + counts[sorted_places[done:stop] - at]
+        total, done = total + int(counts[-1]), stop
+    found[order[done:]] = total
+    return found
 
 
 def sums(columns: Columns) -> Sums:

@@ -14,7 +14,7 @@ from whyrss.goheap.values import WORD_MASK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from whyrss.goheap.values import Values
 
@@ -35,7 +35,8 @@ KINDS = ("idle", "transition", "released", "transition", "in use", "stack", "wor
 # Subtracted from an address before it is divided into arenas and chunks (runtime/malloc.go, arenaBaseOffset).
 ARENA_BASE_OFFSETS = {"amd64": 0xFFFF_8000_0000_0000, "arm64": 0}
 
-MOST_ARENAS = 1 << 14  # 1 TiB of heap
+LISTED_ARENAS = 1 << 22  # all of 48 bits
+MOST_ARENAS = 1 << 13  # 512 GiB of heap, for whose pages are 64 MiB here
 MOST_RANGES = 1 << 16
 
 _BITS = tuple((bytes(1 << bit) + b"\x01" * (1 << bit)) * (128 >> bit) for bit in range(8))  # each bit of each byte
@@ -76,7 +77,9 @@ class PageMap:
 def arenas(values: Values, mheap: int) -> list[Range]:
     """The address ranges of the arenas, ascending. Raises Missing."""
     header = "mheap.heapArenas" if values.layout.has("mheap.heapArenas") else "mheap.allArenas"
-    pointer, count, _ = values.slice(mheap + values.layout.offset(header), "the list of arenas", MOST_ARENAS)
+    pointer, count, _ = values.slice(mheap + values.layout.offset(header), "the list of arenas", LISTED_ARENAS)
+    if count > MOST_ARENAS:
+        raise Missing(f"a heap of {count} arenas is larger than is read here: {MOST_ARENAS}")
     offset = base_offset(values)
     bases = sorted({(index * ARENA_BYTES + offset) & WORD_MASK for index in values.words(pointer, count)})
     if not bases or bases[-1] >= 1 << 57:
@@ -102,8 +105,9 @@ def read_bits(values: Values, mheap: int, pagemap: PageMap) -> None:
     for start, end in _grown(values, mheap, pagemap):
         place = pagemap.place(start, end)
         assert place is not None
-        codes = _codes(values, mheap, start, end)
-        pagemap.pages[place : place + len(codes)] = codes
+        for codes in _codes(values, mheap, start, end):
+            pagemap.pages[place : place + len(codes)] = codes
+            place += len(codes)
 
 
 def _grown(values: Values, mheap: int, pagemap: PageMap) -> list[Range]:
@@ -136,19 +140,17 @@ def _outside_rest(values: Values, mheap: int, pagemap: PageMap) -> list[Range]:
     return pagemap.clipped(first, min(last, rest[0])) + pagemap.clipped(max(first, rest[1]), last)
 
 
-def _codes(values: Values, mheap: int, start: int, end: int) -> bytes:
-    """The pages of [start, end), whole chunks, as the two bits say."""
+def _codes(values: Values, mheap: int, start: int, end: int) -> Iterator[bytes]:
+    """The pages of [start, end), whole chunks, as the two bits say, part by part."""
     chunks = mheap + values.layout.offset("mheap.pages") + values.layout.offset("pageAlloc.chunks")
     first = ((start - base_offset(values)) & WORD_MASK) // CHUNK_BYTES
     stop = first + (end - start) // CHUNK_BYTES
-    parts = []
     while first < stop:
         count = min(stop - first, L2_ENTRIES - first % L2_ENTRIES)
         table = values.word(chunks + (first >> L2_BITS) * 8)
         data = values.memory.read(table + first % L2_ENTRIES * CHUNK_DATA_BYTES, count * CHUNK_DATA_BYTES)
-        parts.append(decode(data))
+        yield decode(data)
         first += count
-    return b"".join(parts)
 
 
 def decode(data: bytes) -> bytes:

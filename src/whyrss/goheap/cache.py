@@ -1,7 +1,8 @@
 """What was found in a program, kept for the next time: by its build ID, relative to where it is loaded.
 
-A kept address is only a proposal: it is proved on the process like one from the symbol table. Files are lines
-"name=value" in $XDG_CACHE_HOME/whyrss/located (else ~/.cache/whyrss/located); the oldest ones are dropped.
+A kept address is only a proposal: it is proved on the process like one from the symbol table. So is the layout that
+was read from a program's DWARF, in a file of its own. Files are lines "name=value" in $XDG_CACHE_HOME/whyrss/located
+(else ~/.cache/whyrss/located); the oldest ones are dropped.
 JSON would cost more to import than most of the finds.
 """
 
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 
     Kept = dict[str, list[int]]
 
-TITLE = "whyrss located 1"
+TITLE = "whyrss located 2"
+LAYOUT_TITLE = "whyrss layout 1"
 FILES_MAX = 256
 FILE_MAX_BYTES = 4096
+LAYOUT_MAX_BYTES = 1 << 15  # a layout takes 5 to 8 KB
 VALUES_MAX = 64
 BUILD_ID_DIGITS = 180  # Go's own build ID takes 166; a name of a file at most 255
 
@@ -40,21 +43,34 @@ class Cache:
         """The name of the proved layout, and what is kept of a program; empty where nothing is, or where it is
         damaged."""
         try:
-            with open(self._path(image), "rb") as file:
-                title, layout, *lines = file.read(FILE_MAX_BYTES).decode("ascii").splitlines()
-            if title != TITLE or lines.pop() != "end":
-                return "", {}
+            layout, *lines = _lines(self._path(image), TITLE, FILE_MAX_BYTES)
             return layout, dict(_read(line) for line in lines)
         except (OSError, ValueError, IndexError):
             return "", {}
 
     def store(self, image: Image, layout: str, kept: Kept) -> None:
         """Keep it; the file is there whole or not at all."""
-        path = self._path(image)
-        fresh = f"{path}.{os.getpid()}"
         lines = [f"{name}={','.join(map(str, values))}" for name, values in kept.items()]
-        data = "\n".join([TITLE, layout, *lines, "end\n"]).encode()
-        if len(data) > FILE_MAX_BYTES:
+        self._write(self._path(image), [TITLE, layout, *lines], FILE_MAX_BYTES)
+
+    def load_layout(self, image: Image, edition: str) -> dict[str, str]:
+        """The structures that a program's DWARF has, as texts; empty where none are kept, or for another `edition` of
+        the table, which says what to read."""
+        try:
+            lines = _lines(self._path(image) + ".layout", f"{LAYOUT_TITLE} {edition}", LAYOUT_MAX_BYTES)
+        except (OSError, ValueError, IndexError):
+            return {}
+        return {name: text for name, _, text in (line.partition("=") for line in lines)}
+
+    def store_layout(self, image: Image, edition: str, structs: dict[str, str]) -> None:
+        """Keep them, as `store`."""
+        lines = [f"{name}={text}" for name, text in structs.items()]
+        self._write(self._path(image) + ".layout", [f"{LAYOUT_TITLE} {edition}", *lines], LAYOUT_MAX_BYTES)
+
+    def _write(self, path: str, lines: list[str], most_bytes: int) -> None:
+        fresh = f"{path}.{os.getpid()}"
+        data = "\n".join([*lines, "end\n"]).encode()
+        if len(data) > most_bytes:
             return
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
@@ -78,6 +94,15 @@ class Cache:
             files = [(entry.stat().st_mtime_ns, entry.path) for entry in entries]
         for _, path in sorted(files)[: max(0, len(files) - FILES_MAX)]:
             _remove(path)
+
+
+def _lines(path: str, title: str, most_bytes: int) -> list[str]:
+    """What stands between the title and the end. Raises OSError, ValueError or IndexError."""
+    with open(path, "rb") as file:
+        first, *lines = file.read(most_bytes).decode("ascii").splitlines()
+    if first != title or lines.pop() != "end":
+        raise ValueError(first)
+    return lines
 
 
 def _read(line: str) -> tuple[str, list[int]]:

@@ -7,6 +7,7 @@ that stands still, repeated where it does not, and the best one is taken with it
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 
 from whyrss.errors import Missing
 from whyrss.goheap import memstats, metadata, profiling
@@ -28,7 +29,7 @@ from whyrss.goheap.bits import (
 from whyrss.goheap.chunks import gc_bits_arenas, persistent_chunks
 from whyrss.goheap.counters import Counters, minor_of
 from whyrss.goheap.gstacks import thread_stacks
-from whyrss.goheap.rules import FREE, MANUAL
+from whyrss.goheap.rules import FREE, MANUAL, TooMuch
 from whyrss.goheap.rules import IN_USE as SPAN_IN_USE
 from whyrss.goheap.spans import allspans, engine_for, read_spans
 from whyrss.goheap.values import Values
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     Labelled = tuple[int, int, str]
 
 TRIES = 5
+MOST_OVERLAP = 2  # pages of all spans by those of the heap: more than 1 only where it changes meanwhile
+BLOCK_RUNS = 1 << 16  # as plain integers at once
 
 # Marks of small objects lie in their span with the collector of Go 1.26, an experiment in 1.25 (internal/buildcfg).
 INLINE_MARKS_SINCE = 26
@@ -73,7 +76,16 @@ class PageRuns:
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
         """(start, end, kind), plain integers."""
-        return zip(*(column.tolist() for column in (self.starts, self.ends, self.kinds)), strict=True)
+        return self._some(0, len(self))
+
+    def within(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Those that begin in [start, end)."""
+        return self._some(bisect_left(self.starts, start), bisect_left(self.starts, end))
+
+    def _some(self, first: int, last: int) -> Iterator[tuple[int, int, int]]:
+        for at in range(first, last, BLOCK_RUNS):
+            some = slice(at, min(at + BLOCK_RUNS, last))
+            yield from zip(*(column[some].tolist() for column in (self.starts, self.ends, self.kinds)), strict=True)
 
     def totals(self) -> dict[int, int]:
         """Pages of 8 KiB by kind; every kind is there."""
@@ -144,10 +156,13 @@ class _Shot:
         if has_bitmap(values):
             set_caches(self.map, _page_caches(values, located.allp))
         self.pages = PageRuns(*self.spans.page_runs(self.map))
+        self.map.pages = bytearray()  # as large as all else together
 
     def _paint(self) -> int:
         """Give the spans' pages their kinds. Returns how many pages are outside of the arenas, belong to more than
         one span, or are free by the bitmap (the difference of what it has allocated before and after)."""
+        if self.spans.sums().pages > MOST_OVERLAP * len(self.map.pages):
+            raise Missing("the spans are larger than the heap: this is not the runtime's memory")
         allocated, grown = self._count(TRANSITION, BOTH_BITS), len(self.map.pages) - self._count(UNMAPPED)
         self.spans.paint(self.map)
         covered = self._count(IN_USE, STACK, WORKBUF)
@@ -180,6 +195,8 @@ def read_heap(memory: Memory, located: Located, tries: int = TRIES) -> Heap:
         done += 1
         try:
             shot = _Shot(values, located)
+        except TooMuch:
+            raise
         except Missing as missing:
             trouble = missing
             continue

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     Release = tuple[int, int]  # minor and patch; what has no release (a candidate, a branch) has patch -1
 
 ARCHITECTURES = ("amd64", "arm64")
+# What a layout says of itself that does not come from the tables (see `fromdwarf`); `key` and part of its name.
+OWN = "DWARF"
 NEIGHBOUR_MINORS = 1
 DIGITS = "0123456789"
 
@@ -180,11 +182,23 @@ class Table:
         return {struct: forms[int(at)] for (struct, forms), at in chosen if at != "-"}
 
 
-def vocabulary(arch: str) -> dict[str, frozenset[str]]:
-    """Each structure that the releases of an architecture have, with all fields that it has in any of them. Raises
-    Missing as `layouts_for`."""
-    structs = _table(arch).structs.items()
-    return {struct: frozenset(name for form in forms for name in parse(form)[1]) for struct, forms in structs}
+def vocabulary(arch: str) -> dict[str, dict[str, int]]:
+    """Each structure that the releases of an architecture have, and the bytes that each of its fields takes at most
+    in any of them. Raises Missing as `layouts_for`."""
+    found: dict[str, dict[str, int]] = {}
+    for struct, forms in _table(arch).structs.items():
+        widths = found[struct] = {}
+        for form in forms:
+            for name, (_, width, _) in parse(form)[1].items():
+                widths[name] = max(width, widths.get(name, 0))
+    return found
+
+
+def edition(arch: str) -> str:
+    """Tells a table from one with other structures or fields, which `vocabulary` would be another of."""
+    from zlib import crc32
+
+    return f"{crc32(repr(_table(arch).structs).encode()):08x}"
 
 
 def _distance(name: str, number: Release, wanted: Release, chosen: set[str]) -> tuple[int, ...]:

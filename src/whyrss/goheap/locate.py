@@ -14,12 +14,12 @@ from whyrss.errors import Missing
 from whyrss.goheap import chunks, globals, moduledata, pacer, profiling
 from whyrss.goheap.core import Core, find_core
 from whyrss.goheap.dbgvars import find_debug, read_debug
-from whyrss.goheap.layout import layouts_for
+from whyrss.goheap.layout import ARCHITECTURES, OWN, layouts_for
 from whyrss.goheap.symbols import addresses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
     from whyrss.goheap.cache import Cache, Kept
     from whyrss.goheap.image import Image
@@ -121,13 +121,12 @@ class _Search:
         self._memory = memory
         self._image = image
         self._cache = cache
-        self._layouts = _layouts(image, build)
-        self._build = build
         self._version = build.go_version
         self._words: Words | None = None
         self._entry = 0
         self._named: dict[str, int] | None = None if use_symbols else {}
         self._layout_kept, self._kept = cache.load(image) if cache else ("", {})
+        self._layouts = _layouts(image, build, cache, self._layout_kept)
 
     def run(self, wanted: Collection[str]) -> Located:
         core, how = self._core()
@@ -153,19 +152,23 @@ class _Search:
         """The heap by the release's own layout, else by one of which it makes no difference that it is another's.
         Raises Missing."""
         found: list[tuple[Core, str]] = []
-        reason = ""
-        for layout in sorted(self._layouts, key=lambda layout: layout.name != self._layout_kept):
+        tried, reason = [], ""
+        for layout in self._layouts:
+            tried.append(layout.name.removesuffix(f" {layout.arch}"))
             try:
                 core, how = self._by_layout(layout)
             except Missing as missing:
                 reason = reason or missing.reason
                 continue
+            if layout.key == OWN:
+                return core, f"{how}, by the program's own {OWN}"
             if layout.name == self._layout_kept or layout.go_version == self._version:
                 return core, how
             found.append((core, f"{how}, by the layout of {layout.go_version}"))
         if not found:
-            names = ", ".join(layout.go_version for layout in self._layouts)
-            raise Missing(f"the runtime of {self._version} was not found by the layouts of {names}: {reason}")
+            raise Missing(
+                f"the runtime of {self._version} was not found by the layouts of {', '.join(tried)}: {reason}"
+            )
         if len(found) > 1:
             found = [(core, how) for core, how in found if self._leads_on(core)] or found
         if len({_shape(core) for core, _ in found}) > 1:
@@ -248,15 +251,40 @@ class _Search:
         return self._kept | {name: values for name, values in kept.items() if values}
 
 
-def _layouts(image: Image, build: Build) -> list[Layout]:
-    """The layouts that may be the program's. Raises Missing where it has none."""
+def _layouts(image: Image, build: Build, cache: Cache | None, kept: str) -> Iterator[Layout]:
+    """The layouts that may be the program's, `kept` and those of its release first. Raises Missing where it has
+    none."""
     if not build.is_go:
         raise Missing("the executable is not Go's; a Go runtime in a library (c-shared, plugin) is not looked for")
-    if image.elf.word_bytes != 8 or image.elf.order != "little":
+    if image.elf.word_bytes != 8 or image.elf.order != "little" or build.arch not in ARCHITECTURES:
         raise Missing(f"the heap of a program for {build.arch} cannot be read: only amd64 and arm64 are known")
     if build.go_version is None:
         raise Missing("the program does not say by which Go it was built")
-    return layouts_for(build.go_version, build.arch, build.experiments)
+    known, reason = _known(build)
+    own_first = f" {OWN} " in kept
+    likely = [layout for layout in known if layout.name == kept or layout.go_version == build.go_version]
+    if not own_first:
+        yield from sorted(likely, key=lambda layout: layout.name != kept)
+    own = _own(image, build, cache)
+    if own:
+        yield own
+    elif reason:
+        raise reason
+    yield from (layout for layout in known if own_first or layout not in likely)
+
+
+def _own(image: Image, build: Build, cache: Cache | None) -> Layout | None:
+    from whyrss.goheap.fromdwarf import own_layout  # most programs do without, and need not wait for it
+
+    return own_layout(image, build, cache)
+
+
+def _known(build: Build) -> tuple[list[Layout], Missing | None]:
+    """The table's layouts for a program, or why there are none."""
+    try:
+        return layouts_for(build.go_version or "", build.arch, build.experiments), None
+    except Missing as missing:
+        return [], missing
 
 
 def _shape(core: Core) -> tuple[object, ...]:

@@ -96,6 +96,8 @@ def _all(core: Core, words: Words) -> Iterator[int]:
     """Every word of the program's data: for a program that set both to something else."""
     minimum = core.layout.offset(f"{STRUCT}.heapMinimum") // 8
     percent = core.layout.offset(f"{STRUCT}.gcPercent")
+    if percent // 8 > minimum:  # it stands before, in all releases
+        return
     for start, values in words.blocks(minimum):
         for at, value in enumerate(values[minimum:]):
             # Any percentage that fits 32 bits makes less than 2^47; off makes a huge number.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left
 from itertools import groupby
 from struct import Struct
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 BLOCK_PAGES = 512
+_BOTH_BITS, _TRANSITION = bytes([BOTH_BITS]), bytes([TRANSITION])
 STATE = list(rules.CODES).index("states")
 
 
@@ -81,10 +83,10 @@ def paint(pagemap: PageMap, columns: Columns) -> None:
 def page_runs(pagemap: PageMap) -> tuple[Column, Column, Column]:
     """Starts, ends and kinds of the runs of equal pages."""
     starts, ends, kinds = array("Q"), array("Q"), array("B")
-    pages = pagemap.pages.replace(bytes([BOTH_BITS]), bytes([TRANSITION]))
     for start, end, place in pagemap.groups:
         at = start
-        for kind, count in _equal(pages, place, place + (end - start) // PAGE_BYTES):
+        for kind, count in _equal(pagemap.pages, place, place + (end - start) // PAGE_BYTES):
+            rules.check_runs(len(kinds))
             if at > start and kinds[-1] == kind:
                 ends[-1] += count * PAGE_BYTES
             else:
@@ -100,19 +102,20 @@ def _equal(pages: bytearray, low: int, high: int) -> Iterator[tuple[int, int]]:
     for at in range(low, high, BLOCK_PAGES):
         stop = min(at + BLOCK_PAGES, high)
         if pages.count(pages[at], at, stop) == stop - at:
-            yield pages[at], stop - at
+            yield TRANSITION if pages[at] == BOTH_BITS else pages[at], stop - at
         else:
-            for kind, run in groupby(pages[at:stop]):
+            for kind, run in groupby(pages[at:stop].replace(_BOTH_BITS, _TRANSITION)):
                 yield kind, len(list(run))
 
 
 def occupancy(columns: Columns, resident: bytearray, start: int, page_bytes: int) -> tuple[int, int]:
     """See `Spans.occupancy`."""
     pages = live_bytes = 0
-    end = start + len(resident) * page_bytes
+    starts = columns["starts"]
+    chosen = slice(bisect_left(starts, start), bisect_left(starts, start + len(resident) * page_bytes))
     names = ("starts", "pages", "states", "elem_bytes", "allocated")
-    for address, count, state, size_bytes, slots in zip(*(columns[name] for name in names), strict=True):
-        if state == rules.IN_USE and start <= address < end:
+    for address, count, state, size_bytes, slots in zip(*(columns[name][chosen] for name in names), strict=True):
+        if state == rules.IN_USE:
             first = (address - start) // page_bytes
             last = first + count * PAGE_BYTES // page_bytes
             found = last - first - resident.count(0, first, last)

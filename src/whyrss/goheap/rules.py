@@ -30,6 +30,7 @@ GAP_BYTES = 16 << 10  # what is read along rather than reading twice
 MOST_RUN_BYTES = 8 << 20
 MOST_TOTAL_BYTES = 1 << 30
 MOST_RANGES = 1 << 17
+MOST_RUNS = 1 << 21  # of equal pages; 16 GiB of which no two neighbours are alike
 
 # Objects of these sizes have their marks in the last 128 bytes of their span: 63 bytes of scans, one of ownership,
 # 63 bytes of marks, the class (runtime/mgcmark_greenteagc.go, spanInlineMarkBits, Go 1.25 to 1.27; minimum size and
@@ -38,6 +39,10 @@ INLINE_MIN_BYTES, INLINE_MAX_BYTES = 16, 512
 INLINE_MARKS_AT = PAGE_BYTES - 64
 MOST_MARKS = 8192
 MOST_INLINE = 2048  # as many are read, one by one; beyond, all that is allocated counts as live
+
+
+class TooMuch(Missing):
+    """More than a reading may take, so that another one is not tried."""
 
 
 def sound(start: int, pages: int) -> bool:
@@ -102,6 +107,12 @@ def check_total(total_bytes: int) -> None:
     """Raises Missing where the records are strewn over more memory than those of any process."""
     if total_bytes > MOST_TOTAL_BYTES:
         raise Missing("the spans' records are strewn over too much memory: this is not the runtime's")
+
+
+def check_runs(count: int) -> None:
+    """Raises TooMuch where the pages change more often than those of any heap."""
+    if count > MOST_RUNS:
+        raise TooMuch("the heap's pages are in more pieces than can be told apart")
 
 
 def check_ranges(count: int) -> None:

@@ -72,6 +72,9 @@ class Record:
         layout = values.layout
         self.size_bytes = layout.size("mspan")
         self.fields = [(layout.offset(f"mspan.{name}"), width) for name, width in WIDTHS.items()]
+        for name, width in WIDTHS.items():
+            if name != "nelems" and layout.width(f"mspan.{name}") not in (0, width):
+                raise Missing(f"the layout of {layout.name} has another width of mspan.{name}")
         if layout.has("mspan.nelems"):
             self.fields[5] = (self.fields[5][0], layout.width("mspan.nelems") or 8)
         scavenged = layout.has("mspan.scavenged")

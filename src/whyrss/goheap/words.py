@@ -55,7 +55,8 @@ class Words:
         """The addresses of the words whose upper halves are that of one of the targets: pointers to within the
         same 4 GiB."""
         for high in sorted({target >> 32 for target in targets}):
-            if high:  # a position-dependent program lies below 4 GiB, as do all small numbers
+            # A position-dependent program lies below 4 GiB, as do all small numbers; what is no pointer, anywhere.
+            if 0 < high < 1 << 8 * HALF_BYTES:
                 yield from self._find(high.to_bytes(HALF_BYTES, "little"), HALF_BYTES)
 
     def blocks(self, extra: int) -> Iterator[tuple[int, list[int]]]:
