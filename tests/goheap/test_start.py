@@ -20,5 +20,6 @@ def test_arrays_are_sequences_and_collections_is_itself() -> None:
         "print(collections.__name__, collections.abc.__name__)"
     )
     environ = os.environ | {"PYTHONPATH": os.path.dirname(os.path.dirname(whyrss.__file__))}
-    done = subprocess.run([sys.executable, "-S", "-c", program], env=environ, capture_output=True, text=True, check=True)
+    argv = [sys.executable, "-S", "-c", program]
+    done = subprocess.run(argv, env=environ, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["collections", "collections.abc"]

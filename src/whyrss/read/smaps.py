@@ -122,7 +122,8 @@ def parse_smaps(data: bytes) -> Vmas:
 
 
 def _by_shape(data: bytes) -> list[Vma] | None:
-    """VMAs cut where the first one's lines would be; None where one has another shape."""
+    """VMAs cut where the first one's lines would be; one of another shape (larger than 95 GiB) is read line by line.
+    None where that does not do."""
     head_end = data.find(b"\n")
     block = data[head_end : data.find(b"\n" + _FLAGS, head_end)]
     width = len(block)
@@ -145,9 +146,14 @@ def _by_shape(data: bytes) -> list[Vma] | None:
             or not newline
             or b"\n" in header
         ):
-            return None
-        vma.flags = flags
-        vma = Vma(header, layout, block, b"")
+            vma.flags, newline, text = part.partition(b"\n")
+            odd = _by_line(text + b"\n") if newline else []
+            if len(odd) != 1:
+                return None
+            vma = odd[0]
+        else:
+            vma.flags = flags
+            vma = Vma(header, layout, block, b"")
         vmas.append(vma)
     vma.flags = parts[-1][:-1]
     return None if b"\n" in vma.flags else vmas

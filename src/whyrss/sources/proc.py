@@ -218,13 +218,23 @@ class ProcSource:
     def _heap(self, sections: dict[str, object]) -> dict[str, object]:
         """The sections of an account by page, where one is wanted of a Go program."""
         build, vmas = sections["Build"], sections["Vmas"]
-        if self._basis == "vma" or not isinstance(build, Build) or not isinstance(vmas, Vmas) or not build.is_go:
+        if self._basis == "vma" or not isinstance(build, Build) or not isinstance(vmas, Vmas):
             return {}
         if not self.files.live:
-            return self._heap_kept()
+            return self._heap_kept() if build.is_go else {}
+        if not build.is_go:
+            return self._heap_hidden(sections, vmas)
         from whyrss.sources.goheap import collect_heap
 
         return collect_heap(self.pid, vmas, build, self._page_bytes(), self._vmas if self._freeze else None)
+
+    def _heap_hidden(self, sections: dict[str, object], vmas: Vmas) -> dict[str, object]:
+        """Nothing, or why a Go heap that is there all the same is not read."""
+        from whyrss.sources.hidden import hidden_go
+
+        process = sections["Process"]
+        reason = hidden_go(self.pid, vmas, process.exe if isinstance(process, Process) else None)
+        return dict.fromkeys(("Heap", "Pages", "Outside"), Missing(reason)) if reason else {}
 
     def _heap_kept(self) -> dict[str, object]:
         """What a recording has of them; one without goes by VMA, as it did when it was made."""
