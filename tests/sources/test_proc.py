@@ -32,6 +32,10 @@ root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to drop rights o
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     environ = {"GODEBUG": "x=1", "PATH": os.environ["PATH"]}
     process = subprocess.Popen(["sleep", "600"], env=environ)
+    deadline = time.monotonic() + 30
+    while b"(sleep) S" not in Path(f"/proc/{process.pid}/stat").read_bytes():  # until its libraries are mapped
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     yield process
     process.kill()
     process.wait()
