@@ -48,7 +48,7 @@ def go_lazyfree(version: str, mib: int) -> Iterator[int]:
     experiment = EXPERIMENTS["lazyfree"]
     go = toolchain.find(version)
     program = toolchain.build(go, Path(experiment.go_source))
-    environ = experiment.environ(toolchain.go_version(go).split()[2])
+    environ = experiment.environ(toolchain.go_version(go).split()[2], mib)
     with _running([str(program), str(mib)], environ) as pid:
         yield pid
 
@@ -58,7 +58,7 @@ def go_server(version: str, mib: int) -> Iterator[int]:
     """Like go_lazyfree, but an HTTP server linked with C, as most Go services are. Needs a C compiler."""
     go = toolchain.find(version)
     program = toolchain.build(go, Path(__file__).with_name("server.go"), env={"CGO_ENABLED": "1"})
-    environ = EXPERIMENTS["lazyfree"].environ(toolchain.go_version(go).split()[2])
+    environ = EXPERIMENTS["lazyfree"].environ(toolchain.go_version(go).split()[2], mib)
     with _running([str(program), str(mib)], environ) as pid:
         yield pid
 

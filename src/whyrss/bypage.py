@@ -114,13 +114,13 @@ def _from(ascending: list[T], address: int, end_of: Callable[[T], int]) -> Itera
 
 
 class _Arena:
-    """Arenas side by side, with a byte for each page of the kernel's."""
+    """Arenas side by side, with a byte for each page of the kernel's, or of Go's where those are smaller."""
 
     def __init__(self, start: int, end: int, vmas: Vmas, pages: Pages) -> None:
         self.start = start
         self.end = end
-        self.page_bytes = pages.page_bytes
-        self.states = bytearray((end - start) // pages.page_bytes)
+        self.page_bytes = min(pages.page_bytes, PAGE_BYTES)
+        self.states = bytearray((end - start) // self.page_bytes)
         for low, high, flags in pages.within(start, end):
             self._paint(low, high, _HUGE if flags & HUGE else _SMALL)
         for vma in _from(vmas.list, start, attrgetter("end")):

@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     from whyrss.fix import Fix
     from whyrss.snapshot import Snapshot
 
+    Gate = Callable[[Snapshot, Account], bool]
+
 PROBLEM = "problem"
 NOTE = "note"
+CONFIDENCES = ("certain", "likely", "possible")  # the surest first
 
 
 class Evidence:
@@ -71,3 +74,22 @@ class Cause:
         self.name = name
         self.title = title
         self.look = look
+
+
+class Entry:
+    """A cause of the catalogue whose file need not be imported to know that it does not apply: `gate` says whether
+    it is worth a look; `section` is what it cannot be judged without; `any_program` whether it may apply to one that
+    is not Go's."""
+
+    __slots__ = ("any_program", "gate", "name", "section")
+
+    def __init__(self, name: str, gate: Gate, *, section: str = "Heap", any_program: bool = False) -> None:
+        self.name = name
+        self.gate = gate
+        self.section = section
+        self.any_program = any_program
+
+    def load(self) -> Cause:
+        module = __import__(f"whyrss.causes.{self.name.replace('-', '_')}", fromlist=["CAUSE"])
+        cause: Cause = module.CAUSE
+        return cause

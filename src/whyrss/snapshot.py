@@ -11,6 +11,8 @@ from whyrss.read.smaps import Vma, Vmas
 
 __all__ = ["Build", "Deferred", "Host", "Outside", "Process", "Snapshot", "Status", "Vma", "Vmas", "attempt"]
 
+NOT_ASKED_FOR = {"Heap": "only an account by page can tell"}
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,6 +121,14 @@ class Snapshot:
         """The section, or None where it is missing."""
         found = self._find(section)
         return found if isinstance(found, section) else None
+
+    def need(self, name: str) -> None:
+        """Raises the Missing that says why the section of that name is not there."""
+        found = self._sections.get(name)
+        if isinstance(found, Missing):
+            raise found
+        if found is None:
+            raise Missing(NOT_ASKED_FOR.get(name, f"{name} was not read"))
 
     def asked_for(self, name: str) -> bool:
         """Whether the section of that name was to be read, with or without success."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from whyrss.errors import Missing
-from whyrss.finding import PROBLEM
+from whyrss.finding import CONFIDENCES, PROBLEM
 from whyrss.mappings import account_by_vma
+from whyrss.snapshot import Build
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from whyrss.account import Account
-    from whyrss.finding import Cause, Finding
+    from whyrss.account import Account, Line
+    from whyrss.finding import Entry, Finding
     from whyrss.snapshot import Snapshot, Source
+
+
+# What earlier findings leave of a line is not worth another one below this: rounding, and churn between two figures.
+LEAST_CLAIM_BYTES = 1 << 20
 
 
 class Diagnosis:
@@ -64,18 +69,65 @@ def account_for(snapshot: Snapshot) -> Account:
         return account_by_vma(snapshot, missing.reason)
 
 
-def diagnose(snapshot: Snapshot, account: Account, causes: Sequence[Cause]) -> Diagnosis:
-    """Every cause asked once; problems first, then by what could be reclaimed."""
-    diagnosis = Diagnosis()
+class Claims:
+    """What findings have claimed of the account, so that no byte is claimed twice and no line for more than it
+    holds."""
+
+    def __init__(self, root: Line) -> None:
+        self._root = root
+        self._taken: dict[str, int] = {}
+
+    def left_bytes(self, line: str) -> int:
+        """What of a line nobody has claimed, be it as a part of the line above or below."""
+        above = [""] + [line[:at] for at, char in enumerate(line) if char == "/"] + [line]
+        return max(0, min(self._of(path) - self._within(path) for path in above))
+
+    def claim(self, line: str, size_bytes: int) -> None:
+        self._taken[line] = self._taken.get(line, 0) + size_bytes
+
+    def _of(self, path: str) -> int:
+        return self._root.bytes_of(path) if path else self._root.bytes
+
+    def _within(self, path: str) -> int:
+        return sum(size for line, size in self._taken.items() if not path or f"{line}/".startswith(f"{path}/"))
+
+
+def diagnose(snapshot: Snapshot, account: Account, causes: Sequence[Entry]) -> Diagnosis:
+    """Every cause asked once, in the order in which they may claim bytes. Problems first, then by what can be got
+    back, and by how sure they are."""
+    diagnosis, claims = Diagnosis(), Claims(account.root)
     for cause in causes:
         try:
-            finding = cause.look(snapshot, account)
+            finding = _look(cause, snapshot, account)
         except Missing as missing:
             diagnosis.not_checked.append((cause.name, missing.reason))
             continue
-        if finding is None:
+        if finding is None or not _claimed(finding, claims):
             diagnosis.silent.append(cause.name)
         else:
             diagnosis.findings.append(finding)
-    diagnosis.findings.sort(key=lambda finding: (finding.weight != PROBLEM, -finding.reclaimable_bytes))
+    diagnosis.findings.sort(key=_rank)
     return diagnosis
+
+
+def _look(cause: Entry, snapshot: Snapshot, account: Account) -> Finding | None:
+    """What a cause says; None, without asking it, where it cannot apply. Raises Missing."""
+    build = snapshot.get(Build)
+    if not cause.any_program and build is not None and not build.is_go:
+        return None
+    snapshot.need(cause.section)
+    return cause.load().look(snapshot, account) if cause.gate(snapshot, account) else None
+
+
+def _claimed(finding: Finding, claims: Claims) -> bool:
+    """Gives a finding what is left of its line; False where it is about bytes and earlier ones have them all."""
+    left_bytes = claims.left_bytes(finding.line)
+    had_bytes, finding.bytes = finding.bytes, min(finding.bytes, left_bytes)
+    finding.reclaimable_bytes = min(finding.reclaimable_bytes, finding.bytes)
+    claims.claim(finding.line, finding.bytes)
+    return finding.bytes >= LEAST_CLAIM_BYTES or not had_bytes
+
+
+def _rank(finding: Finding) -> tuple[bool, int, int, int]:
+    sure = CONFIDENCES.index(finding.confidence)
+    return finding.weight != PROBLEM, -finding.reclaimable_bytes, sure, -finding.bytes

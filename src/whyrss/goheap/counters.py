@@ -39,6 +39,14 @@ class Counters:
                 return int.from_bytes(raw, "little")
         return None
 
+    def place(self, *choices: tuple[str, str]) -> tuple[int, int] | None:
+        """The address and width in bytes of the first of the fields that can be read."""
+        for struct, field in choices:
+            if self._read(struct, field) is not None:
+                name, layout = f"{self._structs[struct]}.{field}", self._values.layout
+                return (self._places[struct] or 0) + layout.offset(name), layout.width(name) or 8
+        return None
+
     def signed(self, struct: str, field: str) -> int | None:
         raw = self._read(struct, field)
         return None if raw is None else int.from_bytes(raw, "little", signed=True)
@@ -98,7 +106,11 @@ class Counters:
 
 
 def minor_of(values: Values) -> int:
+    return minor_of_name(values.layout.name)
+
+
+def minor_of_name(layout: str) -> int:
     """24 of a layout named "go1.24.11 amd64"."""
-    number = values.layout.name.partition(".")[2]
+    number = layout.partition(".")[2]
     digits = number[: len(number) - len(number.lstrip("0123456789"))]
     return int(digits or 0)

@@ -106,7 +106,8 @@ class Heap:
     stacks          (start, end) of the threads' stacks that lie outside of the heap
     memstats        the figures of runtime.MemStats by Go's names, as far as they can be read
     walked          those that follow from the walk alone, for comparison
-    pacing          where the collector stands
+    pacing          where the collector stands, and how many goroutines there ever were
+    places          (address, width in bytes) of those figures that are one number in memory
     consistent      whether the reading holds together
     residue_bytes   what does not: pages of spans that overlap or that the bitmap has free, spans that make no
                     sense, and the difference to the runtime's own count of pages in use
@@ -128,6 +129,7 @@ class Heap:
         self.memstats: dict[str, int | float] = {}
         self.walked: dict[str, int | float] = {}
         self.pacing: dict[str, int] = {}
+        self.places: dict[str, tuple[int, int]] = {}
 
     def runs(self) -> Iterator[tuple[int, int, int]]:
         """(start, end, kind) of the runs of equal pages, ascending: see bits.KINDS."""
@@ -214,11 +216,15 @@ def read_heap(memory: Memory, located: Located, tries: int = TRIES) -> Heap:
 
 
 def _figure(values: Values, located: Located, shot: _Shot, heap: Heap) -> None:
-    places = {"mheap": located.mheap, "mstats": located.memstats, "pacer": located.gc_controller}
-    counters, minor = Counters(values, places), minor_of(values)
+    structs = {"mheap": located.mheap, "mstats": located.memstats, "pacer": located.gc_controller}
+    counters, minor = Counters(values, structs), minor_of(values)
     heap.walked = memstats.walked(minor, heap.spans, heap.pages.totals(), shot.padding_pages())
     heap.memstats = memstats.memstats(counters, heap.walked, minor)
     heap.pacing = memstats.pacing(counters)
+    heap.places = memstats.places(counters, {**heap.memstats, **heap.pacing})
+    if located.allgs is not None:
+        heap.places["goroutines_made"] = located.allgs + 8, 8  # the length of allgs, which never shrinks
+        heap.pacing["goroutines_made"] = values.word(located.allgs + 8)
 
 
 def _known(values: Values, located: Located) -> list[Labelled]:

@@ -42,7 +42,7 @@ SYMBOLS = {
     "buckets": "runtime.buckhash",
 }
 # What the walk of the heap starts from; the rest is for those who ask for it.
-FOR_THE_WALK = ("gc_controller", "allm", "allp", "persistent", "buckets", "gc_bits")
+FOR_THE_WALK = ("gc_controller", "allgs", "allm", "allp", "persistent", "buckets", "gc_bits")
 # Without this field of the layout there is nothing to look for.
 NEEDED = {"gc_controller": "gcControllerState.gcPercent"}
 FINDERS: dict[str, tuple[Finder, Proof]] = {

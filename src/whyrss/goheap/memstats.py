@@ -57,6 +57,8 @@ PACING: dict[str, tuple[tuple[str, str], ...]] = {
     "globals_scan_bytes": (("pacer", "globalsScan"),),
 }
 OFF = (1 << 64) - 1
+# Overwritten by what the runtime computes anew each time.
+COMPUTED = ("NextGC",)
 
 # The goal under a memory limit leaves room: 1 MiB, and from Go 1.21 on at least 3 % of it (runtime/mgcpacer.go,
 # memoryLimitHeapGoal).
@@ -117,6 +119,14 @@ def pacing(counters: Counters) -> dict[str, int]:
         if value is not None:
             found[name] = value
     return found
+
+
+def places(counters: Counters, found: Figures) -> dict[str, tuple[int, int]]:
+    """(address, width in bytes) of the figures that are one number in memory, so that anyone can look at them."""
+    settings = {"memory_limit_bytes": (("pacer", "memoryLimit"),), "gc_percent": (("pacer", "gcPercent"),)}
+    tables = {**PLAIN, **PACING, **settings}
+    at = {name: counters.place(*choices) for name, choices in tables.items() if name in found}
+    return {name: place for name, place in at.items() if place and place[1] in (4, 8) and name not in COMPUTED}
 
 
 def heap_goal(counters: Counters, allocated_bytes: int, minor: int) -> int | None:

@@ -39,8 +39,8 @@ def document(verdict: Verdict) -> dict[str, object]:
         "unattributed_bytes": account.unattributed_bytes,
         "residue_bytes": account.residue_bytes,
         **_memstats(snapshot),
-        "goroutines": None,
-        "size_classes": None,
+        "goroutines": _goroutines(snapshot),
+        "size_classes": _size_classes(snapshot),
         "findings": [_finding(finding) for finding in diagnosis.findings],
         "not_checked": [{"cause": cause, "reason": _safe(reason)} for cause, reason in diagnosis.not_checked],
         "container": _container(snapshot),
@@ -58,6 +58,23 @@ def _memstats(snapshot: Snapshot) -> dict[str, object]:
     return (
         {"memstats": heap.memstats, "memstats_from": "memory"} if heap else {"memstats": None, "memstats_from": None}
     )
+
+
+def _size_classes(snapshot: Snapshot) -> list[dict[str, object]] | None:
+    """By the size of a slot, with and without pointers apart; 0 for all objects with a span of their own."""
+    if not snapshot.asked_for("Shape"):
+        return None
+    from whyrss.shape import Shape
+
+    shape = snapshot.get(Shape)
+    names = ("elem_bytes", "noscan", "spans", "span_bytes", "slots", "objects", "object_bytes", "slack_bytes")
+    return [{name: getattr(found, name) for name in names} for found in shape.classes] if shape else None
+
+
+def _goroutines(snapshot: Snapshot) -> dict[str, object] | None:
+    if not snapshot.asked_for("Goroutines"):
+        return None
+    return None
 
 
 def _safe(text: str) -> str:

@@ -36,7 +36,8 @@ def show(verdict: Verdict, colours: bool = False) -> str:
     ]
     for number, found in enumerate(verdict.diagnosis.findings):
         headline = number == 0 and found.weight == PROBLEM
-        parts.append(_finding(found, headline, verdict.account.rss_bytes, paint))
+        show = _finding if found.weight == PROBLEM else _note
+        parts.append(show(found, headline, verdict.account.rss_bytes, paint))
     if verdict.diagnosis.not_checked:
         parts.append(_not_checked(verdict))
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
@@ -115,7 +116,19 @@ def _account(verdict: Verdict, paint: dict[str, str]) -> list[str]:
         lines += _branch(1, line, root.bytes, paint)
     if verdict.account.residue_bytes:
         lines += wrap(f"RSS moved by {size(verdict.account.residue_bytes)} while it was read.", "  ")
+    for text in _contradictions(verdict.snapshot):
+        lines += wrap(f"This cannot be true: {text}.", "  ")
     return lines
+
+
+def _contradictions(snapshot: Snapshot) -> list[str]:
+    """Of the runtime's figures, one with another."""
+    if not snapshot.asked_for("Runtime"):
+        return []
+    from whyrss.runtime import Runtime
+
+    runtime = snapshot.get(Runtime)
+    return [clean(text) for _, text in runtime.contradictions] if runtime else []
 
 
 def _branch(depth: int, line: Line, rss_bytes: int, paint: dict[str, str]) -> list[str]:
@@ -161,21 +174,37 @@ def _finding(finding: Finding, headline: bool, rss_bytes: int, paint: dict[str, 
     for evidence in finding.evidence:
         lines += wrap(f"{evidence.what}: {_value(evidence)}", "    ", "  · ")
         lines.append(f"    {paint['dim']}$ {evidence.check}{paint['off']}")
-    lines.append("  To do:")
+    return lines + _fixes(finding)
+
+
+def _note(finding: Finding, headline: bool, rss_bytes: int, paint: dict[str, str]) -> list[str]:
+    """Shorter than a problem: its figures in one paragraph, without the commands (--json has them)."""
+    lines = [f"{paint['note']}NOTE {finding.cause}{paint['off']} ({finding.confidence})"]
+    lines += wrap(summary(finding, rss_bytes), "  ")
+    figures = "; ".join(f"{found.what}: {_value(found, short=True)}" for found in finding.evidence)
+    return lines + wrap(figures, "    ", "  · ") + _fixes(finding)
+
+
+def _fixes(finding: Finding) -> list[str]:
+    lines = ["  To do:"] if finding.fixes else []
     for fix in finding.fixes:
         cost = f" ({fix.safety}: {fix.cost})" if fix.cost else f" ({fix.safety})"
         lines += wrap(f"{fix.text}{cost}", " " * 12, f"    {fix.kind:<7} ")
     return lines
 
 
-def _value(evidence: Evidence) -> str:
+def _value(evidence: Evidence, short: bool = False) -> str:
     if evidence.unit == "bytes" and isinstance(evidence.value, int):
-        return f"{size(evidence.value)} ({evidence.value} bytes)"
+        return size(evidence.value) if short else f"{size(evidence.value)} ({evidence.value} bytes)"
     return str(evidence.value) if evidence.unit in ("", "advice") else f"{evidence.value} {evidence.unit}"
 
 
 def _not_checked(verdict: Verdict) -> list[str]:
-    lines = ["Not checked:"]
+    """By their reason, which most of them share."""
+    by_reason: dict[str, list[str]] = {}
     for cause, reason in verdict.diagnosis.not_checked:
-        lines += wrap(f"{cause}: {clean(reason)}", "    ", "  ")
+        by_reason.setdefault(reason, []).append(cause)
+    lines = ["Not checked:"]
+    for reason, causes in by_reason.items():
+        lines += wrap(f"{', '.join(causes)}: {clean(reason)}", "    ", "  ")
     return lines

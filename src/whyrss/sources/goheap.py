@@ -8,6 +8,7 @@ import time
 from whyrss.errors import Missing
 from whyrss.goheap.bits import RELEASED
 from whyrss.goheap.cache import Cache
+from whyrss.goheap.counters import minor_of_name
 from whyrss.goheap.heap import TRIES, Heap, read_heap
 from whyrss.goheap.image import Image
 from whyrss.goheap.locate import FOR_THE_WALK, locate
@@ -15,7 +16,8 @@ from whyrss.goheap.memory import ProcessMemory
 from whyrss.goheap.spans import allspans, engine_for
 from whyrss.goheap.values import Values
 from whyrss.read.pagemap import Pages
-from whyrss.snapshot import Outside
+from whyrss.runtime import Runtime
+from whyrss.snapshot import Deferred, Outside
 from whyrss.sources.outside import labels
 from whyrss.sources.pages import lazy, read_pages
 from whyrss.sources.threads import stack_pointers
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from whyrss.goheap.locate import Located
+    from whyrss.shape import Shape
     from whyrss.snapshot import Build, Vmas
 
     Sections = dict[str, object]
@@ -52,9 +55,29 @@ def collect_heap(
                 sections["Vmas"] = vmas
             else:
                 heap, pages = _read(pid, memory, located, vmas, page_bytes)
-            return sections | {"Heap": heap, "Pages": pages, "Outside": _outside(pid, memory, vmas, heap, pages)}
+            sections["Outside"] = _outside(pid, memory, vmas, heap, pages)
+            return sections | derived(heap, pages)
     except Missing as missing:
-        return sections | dict.fromkeys(("Heap", "Pages", "Outside"), missing)
+        return sections | not_read(missing)
+
+
+def derived(heap: Heap, pages: Pages) -> Sections:
+    """The sections Heap and Pages, and what follows from them: Runtime and Shape."""
+    figures = {**heap.memstats, **heap.pacing}
+    minor = minor_of_name(heap.layout)
+    runtime = Runtime(figures, "memory", minor, walked=heap.walked, places=heap.places)
+    return {"Heap": heap, "Pages": pages, "Runtime": runtime, "Shape": Deferred(lambda: _shape(heap, pages))}
+
+
+def not_read(missing: Missing) -> Sections:
+    """All sections of a heap that could not be read."""
+    return dict.fromkeys(("Heap", "Pages", "Outside", "Runtime", "Shape", "Goroutines", "Zeros"), missing)
+
+
+def _shape(heap: Heap, pages: Pages) -> Shape:
+    from whyrss.goheap.shape import shape_of
+
+    return shape_of(heap, pages)
 
 
 def _read(

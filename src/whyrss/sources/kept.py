@@ -17,6 +17,7 @@ from whyrss.goheap.heap import Heap, PageRuns
 from whyrss.goheap.spans import ROW, Spans
 from whyrss.read.pagemap import Pages, check_runs
 from whyrss.snapshot import Outside
+from whyrss.sources.goheap import derived
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,11 +80,8 @@ def load_heap(data: bytes) -> dict[str, object]:
         if head["schema"] != SCHEMA:
             raise ValueError("another schema")
         columns = _unpack(head["columns"], packed)
-        return {
-            "Heap": _heap(head, columns),
-            "Pages": _pages(head, columns),
-            "Outside": Outside(_labels(head["outside"])),
-        }
+        outside = Outside(_labels(head["outside"]))
+        return derived(_heap(head, columns), _pages(head, columns)) | {"Outside": outside}
     except DAMAGE as error:
         raise Missing(f"the heap in the recording is damaged ({type(error).__name__})") from None
 

@@ -234,7 +234,11 @@ class ProcSource:
 
         process = sections["Process"]
         reason = hidden_go(self.pid, vmas, process.exe if isinstance(process, Process) else None)
-        return dict.fromkeys(("Heap", "Pages", "Outside"), Missing(reason)) if reason else {}
+        if not reason:
+            return {}
+        from whyrss.sources.goheap import not_read
+
+        return not_read(Missing(reason))
 
     def _heap_kept(self) -> dict[str, object]:
         """What a recording has of them; one without goes by VMA, as it did when it was made."""
@@ -242,12 +246,13 @@ class ProcSource:
             data = self.files.read(f"proc/{self.pid}/{HEAP_FILE}", HEAP_LIMIT_BYTES)
         except OSError:
             return {}
+        from whyrss.sources.goheap import not_read
         from whyrss.sources.kept import load_heap
 
         try:
             return load_heap(data)
         except Missing as missing:
-            return dict.fromkeys(("Heap", "Pages", "Outside"), missing)
+            return not_read(missing)
 
     def _optional(self, path: str, parse: Callable[[bytes], T]) -> T | None:
         try:

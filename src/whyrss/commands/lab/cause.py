@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
 import sys
 
 from whyrss.errors import RefusedError, UsageError
 from whyrss.lab.causes import EXPERIMENTS
 from whyrss.lab.child import Child
+from whyrss.lab.subject import clean_environment, running
 from whyrss.show.text import wrap
 from whyrss.show.units import parse_size, size
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 LIVE_MIB = 8
 SIZE_MIB_MAX = 4096
+SHOWN = ("HeapAlloc", "HeapInuse", "HeapIdle", "HeapReleased", "HeapSys", "StackInuse")
 
 
 def run(argv: list[str]) -> int:
@@ -27,14 +27,20 @@ def run(argv: list[str]) -> int:
         raise UsageError(f"the lab needs Linux, this is {sys.platform}", "a recording can be explained anywhere")
     if options.cause is None:
         for name, experiment in EXPERIMENTS.items():
-            print(f"{name:<12}{experiment.about}")
+            print(f"{name:<24}{experiment.about}")
         return 0
     if options.cause not in EXPERIMENTS:
         raise UsageError(f"no experiment {options.cause}", f"there is: {', '.join(EXPERIMENTS)}")
     experiment = EXPERIMENTS[options.cause]
-    command, environ = _command(experiment, options)
-    with Child(command, environ) as child:
-        return _show(experiment, child, options.go)
+    if options.go is None and experiment.python:
+        with Child(experiment.python_argv(options.size, LIVE_MIB), clean_environment()) as child:
+            return _reclaimed(experiment, child, "A page heap in Python")
+    go = options.go or experiment.versions[-1]
+    with running(experiment, go, options.size, say=lambda text: print(text, file=sys.stderr)) as (child, version):
+        what = f"A program by Go {version.removeprefix('go')}"
+        if experiment.name == "lazyfree":
+            return _reclaimed(experiment, child, what)
+        return _explained(experiment, child, what, version, options.size)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,27 +67,19 @@ def _mib(text: str) -> int:
     return mib
 
 
-def _command(experiment: Experiment, options: argparse.Namespace) -> tuple[list[str], dict[str, str]]:
-    environ = {name: value for name, value in os.environ.items() if name not in ("GODEBUG", "GOGC", "GOMEMLIMIT")}
-    if options.go is None:
-        return experiment.python_argv(options.size, LIVE_MIB), environ
-    from pathlib import Path
-
-    from whyrss.lab import toolchain
-
-    go = toolchain.find(options.go, say=lambda text: print(text, file=sys.stderr))
-    version = subprocess.run([go, "version"], capture_output=True, text=True, check=True).stdout.split()[2]
-    binary = toolchain.build(go, Path(experiment.go_source))
-    return [str(binary), str(options.size), str(LIVE_MIB)], environ | experiment.environ(version)
+def _explained(experiment: Experiment, child: Child, what: str, version: str, size_mib: int) -> int:
+    """The program's own figures, then whyrss from outside, as a user would type it."""
+    settings = " ".join(f"{name}={value}" for name, value in experiment.environ(version, size_mib).items())
+    story = f"{what} (PID {child.pid}{', ' + settings if settings else ''}): {experiment.about}."
+    figures = f"It says of itself: {_figures(child.ready)}."
+    print("\n".join([*wrap(story), *wrap(figures)]), end="\n\n")
+    return _run(child.pid)
 
 
-def _show(experiment: Experiment, child: Child, go: str | None) -> int:
+def _reclaimed(experiment: Experiment, child: Child, what: str) -> int:
     """The three steps, as a user would type them."""
-    what = f"A Go {go} program" if go else "A page heap in Python"
-    released_bytes = child.ready["HeapReleased"]
-    assert isinstance(released_bytes, int)
     story = f"{what} (PID {child.pid}) filled memory, dropped it and gave it back: {experiment.about}."
-    figures = f"It says of itself: HeapReleased {size(released_bytes)}, {_figures(child.ready)}."
+    figures = f"It says of itself: {_figures(child.ready)}."
     print("\n".join([*wrap(story), *wrap(figures)]), end="\n\n")
     codes = [_run(child.pid), _run("reclaim", child.pid), _run(child.pid)]
     answer = child.ask("check")
@@ -93,9 +91,7 @@ def _show(experiment: Experiment, child: Child, go: str | None) -> int:
 
 def _figures(stats: dict[str, object]) -> str:
     return ", ".join(
-        f"{name} {size(value)}"
-        for name, value in stats.items()
-        if name in ("HeapInuse", "HeapSys") and isinstance(value, int)
+        f"{name} {size(value)}" for name, value in stats.items() if name in SHOWN and isinstance(value, int)
     )
 
 
