@@ -54,7 +54,7 @@ def find_pacer(core: Core, words: Words) -> int:
     """The address of gcController. Raises Missing."""
     if not core.layout.has(f"{STRUCT}.gcPercent") or not core.layout.has(f"{STRUCT}.heapMinimum"):
         raise Missing(f"the layout of {core.layout.name} has no gcController with gcPercent and heapMinimum")
-    for candidates in (_usual(core, words), _all(core, words)):
+    for candidates in (_usual(core, words), _all(core, words), _by_heap(core, words)):
         found = _proved(core, candidates)
         if len(found) == 1:
             return found[0]
@@ -105,6 +105,19 @@ def _all(core: Core, words: Words) -> Iterator[int]:
                 first = values[at + percent // 8] >> 8 * (percent % 8) & 0xFFFFFFFF
                 if heap_minimum_bytes(first - (first >> 31 << 32)) == value:
                     yield start + 8 * at
+
+
+def _by_heap(core: Core, words: Words) -> Iterator[int]:
+    """By bytes in use that are about those of the heap: for a program that set GOGC to 0 and collects all the time."""
+    if not core.layout.has(f"{STRUCT}.heapInUse"):
+        return
+    offset = core.layout.offset(f"{STRUCT}.heapInUse")
+    in_use = core.heap.field("pagesInUse") * PAGE_BYTES
+    least, most = in_use // IN_USE_FACTOR, in_use * IN_USE_FACTOR
+    for start, values in words.blocks(0):
+        for at, value in enumerate(values):
+            if least <= value <= most and not value % PAGE_BYTES and _fits(core, words, start + 8 * at - offset):
+                yield start + 8 * at - offset
 
 
 def _fits(core: Core, words: Words, address: int) -> bool:

@@ -33,7 +33,7 @@ var kept [][]byte
 
 func main() {
 	debug.SetGCPercent(-1)
-	for i := 0; i < 8<<10; i++ {
+	for i := 0; i < 24<<10; i++ {
 		kept = append(kept, make([]byte, 1<<10))
 	}
 	for at := range kept {
