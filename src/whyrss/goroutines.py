@@ -45,7 +45,8 @@ class Goroutines:
     total             the structures that exist: the most goroutines there ever were at once
     dead              not in use, kept for the next `go` statement, with dead_stack_bytes of stack that they have kept
     unread            whose structure could not be read, for it is in swap
-    live              all others, with stack_bytes of stack; `live - system` is runtime.NumGoroutine()
+    live              all others, with stack_bytes of stack; `live - system` is what pprof's goroutine profile counts,
+                      and runtime.NumGoroutine() but for a goroutine that calls finalizers or cleanups at the moment
     system            those of `live` that the runtime made for itself, by the rule of runtime.isSystemGoroutine
     g_bytes           what one structure takes of the heap, rounded up to its size class
     states            how many of `live - system` by the state that a traceback shows: "running", "chan receive", ...

@@ -1,7 +1,7 @@
 """The goroutines of a process: a walk of allgs, which has every `g` that was ever made (runtime/proc.go, allgadd).
 
-Nothing is stopped: goroutines come, go and change their state while they are read, one of 25,000 within some 30 ms.
-Each is counted in the state in which it is met.
+Nothing is stopped: goroutines come, go and change their state while they are read, which takes about a millisecond
+for each thousand. Each is counted in the state in which it is met.
 """
 
 from __future__ import annotations
@@ -224,7 +224,10 @@ class _Names:
     def _look_up(self, address: int) -> str:
         if self._table is None or len(self._known) > MOST_FUNCTIONS or self._bytes > MOST_NAMES_BYTES:
             return ""
-        return printed(self._table.name(address - self._base))
+        try:
+            return printed(self._table.name(address - self._base))
+        except OSError:
+            return ""
 
 
 def _table(memory: Memory, located: Located, image: Image) -> tuple[Pclntab, int]:
@@ -234,8 +237,15 @@ def _table(memory: Memory, located: Located, image: Image) -> tuple[Pclntab, int
     """
     if located.moduledata is None:
         raise Missing(located.reasons.get("moduledata", "the table of the program's segments was not looked for"))
-    start = image.pointer(located.moduledata)
-    text = image.pointer(located.moduledata + located.layout.offset("moduledata.text"))
+    try:
+        return _table_of(memory, image, located.moduledata, located.layout.offset("moduledata.text"))
+    except (FormatError, OSError) as error:
+        raise Missing(f"the program's table of functions: {error}") from None
+
+
+def _table_of(memory: Memory, image: Image, module: int, text_offset: int) -> tuple[Pclntab, int]:
+    """The same; raises FormatError and OSError too."""
+    start, text = image.pointer(module), image.pointer(module + text_offset)
     if not start or not text:
         raise Missing("the program's file does not say where its table of functions is")
 
@@ -248,16 +258,13 @@ def _table(memory: Memory, located: Located, image: Image) -> tuple[Pclntab, int
         except Missing:
             return stored(at, size_bytes)
 
-    try:
-        table = Pclntab(stored)
-        if table.relative:
-            return table, text
-        if table.first or image.elf.kind != ET_DYN:
-            return table, image.bias
-        # Up to Go 1.17, where the C compiler linked it to lie anywhere: the loader has put the addresses there.
-        return Pclntab(loaded), 0
-    except FormatError as error:
-        raise Missing(f"the program's table of functions: {error}") from None
+    table = Pclntab(stored)
+    if table.relative:
+        return table, text
+    if table.first or image.elf.kind != ET_DYN:
+        return table, image.bias
+    # Up to Go 1.17, linked for arm64 by GNU ld to lie anywhere: the loader has put the addresses there.
+    return Pclntab(loaded), 0
 
 
 def _states(minor: int) -> Callable[[int, int], str]:
