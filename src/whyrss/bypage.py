@@ -148,7 +148,9 @@ class _Arena:
             elif kind in lines:
                 lines[kind] += self._resident(first, last)
             else:
-                unmapped += self._resident(first, last)
+                locked = self.states.count(_LOCKED, first, last)  # never used, but made resident by mlockall
+                released[_LOCKED] += locked
+                unmapped += self._resident(first, last) - locked
         for kind, count in lines.items():
             root.add(LINES[kind], count * self.page_bytes)
         for state, count in released.items():

@@ -5,11 +5,14 @@ from __future__ import annotations
 from whyrss.errors import Missing
 from whyrss.finding import Evidence
 from whyrss.runtime import Runtime
+from whyrss.snapshot import Host, HugePages
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from whyrss.account import Account
     from whyrss.snapshot import Snapshot
+
+THP = "sys/kernel/mm/transparent_hugepage"
 
 
 def smaps(snapshot: Snapshot, field: str, value: int) -> Evidence:
@@ -56,6 +59,55 @@ def status(snapshot: Snapshot, field: str, value: int, what: str) -> Evidence:
     """A field of /proc/PID/status that is in kB, in bytes."""
     awk = f"awk '/^{field}:/ {{printf \"%d\\n\", $2 * 1024}}'"
     return Evidence(what, value, "bytes", f"{snapshot.cat.format('status')} | {awk}")
+
+
+def state(snapshot: Snapshot, field: str, value: int, what: str) -> Evidence:
+    """A field of /proc/PID/status that is a number without a unit."""
+    awk = f"awk '/^{field}:/ {{print $2}}'"
+    return Evidence(what, value, "", f"{snapshot.cat.format('status')} | {awk}")
+
+
+def flagged(snapshot: Snapshot, flag: str, value: int, what: str) -> Evidence:
+    """Rss of the mappings whose VmFlags have that flag, in bytes."""
+    awk = f'/^Rss:/ {{r = $2}} /^VmFlags:.* {flag}( |$)/ {{s += r}} END {{printf "%d\\n", s * 1024}}'
+    return Evidence(what, value, "bytes", f"{snapshot.cat.format('smaps')} | awk '{awk}'")
+
+
+def goroutines(snapshot: Snapshot, name: str, value: int, what: str, unit: str = "") -> Evidence:
+    """A number that is told of all goroutines together, by its name in the document."""
+    sed = f"""sed -n 's/^    "{name}": \\([0-9]*\\).*/\\1/p'"""
+    return Evidence(what, value, unit, f"{_json(snapshot)} | {sed}")
+
+
+def site(snapshot: Snapshot, number: int, name: str, value: int, what: str, unit: str = "") -> Evidence:
+    """A number of those goroutines that one function made, by its place among the sites, from 1 on."""
+    awk = f"""awk '/^        "count":/ {{n++}} n == {number} && /^        "{name}":/ {{printf "%d\\n", $2}}'"""
+    return Evidence(what, value, unit, f"{_json(snapshot)} | {awk}")
+
+
+def go_version(snapshot: Snapshot, version: str) -> Evidence:
+    """The Go that built the program, as its build information says."""
+    sed = """sed -n 's/^ *"go_version": "\\(go[0-9.]*\\).*/\\1/p'"""
+    return Evidence("the Go that built it", version, "", f"{_json(snapshot)} | {sed}")
+
+
+def huge_pages(snapshot: Snapshot) -> list[Evidence]:
+    """What the machine does with transparent huge pages, as far as that was read."""
+    host, huge = snapshot.get(Host), snapshot.get(HugePages)
+    found = []
+    if host and host.thp:
+        sed = "sed 's/.*\\[\\(.*\\)\\].*/\\1/'"
+        check = f"{_host_file(snapshot, f'{THP}/enabled')} | {sed}"
+        found.append(Evidence("transparent_hugepage/enabled", host.thp, "", check))
+    if huge:
+        path = f"{THP}/khugepaged/max_ptes_none"
+        found.append(Evidence("khugepaged/max_ptes_none", huge.max_ptes_none, "pages", _host_file(snapshot, path)))
+    return found
+
+
+def _host_file(snapshot: Snapshot, path: str) -> str:
+    """The command that prints a file of the machine, beside the process's own."""
+    return snapshot.cat.format("").rpartition("proc/")[0] + path
 
 
 def _json(snapshot: Snapshot) -> str:

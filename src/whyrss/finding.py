@@ -30,8 +30,9 @@ class Evidence:
 
 
 class Finding:
-    """A cause that applies. `summary` is one sentence with {bytes} and {rss} where a view puts the sizes;
-    `reclaimable_bytes` could leave RSS now; `affects` names the figures of an operator that it moves."""
+    """A cause that applies. `summary` is one sentence with {bytes} and {rss} where a view puts the sizes, and {first}
+    for the first figure of the evidence, which is in bytes then; `reclaimable_bytes` could leave RSS now; `affects`
+    names the figures of an operator that it moves."""
 
     __slots__ = (
         "affects", "bytes", "cause", "confidence", "evidence", "fixes", "line", "reclaimable_bytes", "summary",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from whyrss.environment import NO_LIMIT_BYTES
 from whyrss.errors import Missing
-from whyrss.runtime import Runtime
-from whyrss.snapshot import Build, Process
+from whyrss.snapshot import Build, Host, Process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +29,8 @@ def figure(name: str, least: int) -> Gate:
     """A figure of the runtime is as large, or cannot be told, which the cause then says."""
 
     def holds(snapshot: Snapshot, account: Account) -> bool:
+        from whyrss.runtime import Runtime  # an account by VMA does without
+
         runtime = snapshot.get(Runtime)
         value = runtime.get(name) if runtime else None
         return value is None or value >= least
@@ -40,8 +40,28 @@ def figure(name: str, least: int) -> Gate:
 
 def memory_limit(snapshot: Snapshot, account: Account) -> bool:
     """A soft memory limit is set, or cannot be told."""
+    from whyrss.environment import NO_LIMIT_BYTES
+    from whyrss.runtime import Runtime
+
     runtime = snapshot.get(Runtime)
     return runtime is None or runtime.get("memory_limit_bytes") != NO_LIMIT_BYTES
+
+
+def no_memory_limit(snapshot: Snapshot, account: Account) -> bool:
+    """No soft memory limit is set, or that cannot be told."""
+    from whyrss.environment import NO_LIMIT_BYTES
+
+    return figure("memory_limit_bytes", NO_LIMIT_BYTES)(snapshot, account)
+
+
+def kernel_page(least_bytes: int) -> Gate:
+    """The kernel's pages are as large, or that cannot be told."""
+
+    def holds(snapshot: Snapshot, account: Account) -> bool:
+        host = snapshot.get(Host)
+        return host is None or host.page_bytes >= least_bytes
+
+    return holds
 
 
 def setting(name: str) -> Gate:

@@ -4,6 +4,7 @@ they wait for. No I/O."""
 from __future__ import annotations
 
 MOST_SITES = 100
+MAKER_CHARACTERS = 120
 
 
 class Site:
@@ -37,6 +38,13 @@ class Site:
         self.stack_bytes += stack_bytes
         self.states[state] = self.states.get(state, 0) + count
         self.waiting_since_gc += waiting_since_gc
+
+    @property
+    def maker(self) -> str:
+        """Who made them, or where they began, for a sentence: without control characters and the braces of a
+        template, and not longer than a line."""
+        name = self.created_by or self.start or "a function without a name"
+        return "".join(char if char.isprintable() and char not in "{}" else "?" for char in name[:MAKER_CHARACTERS])
 
 
 class Goroutines:

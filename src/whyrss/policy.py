@@ -148,6 +148,23 @@ def fact_of(minor: int, fact: str) -> tuple[str | bool | tuple[str, ...] | None,
     raise Missing(f"no row for {fact} in Go 1.{minor}; {KNOWN}")
 
 
+def huge_fact_of(go: GoVersion, fact: str) -> tuple[str | bool, str]:
+    """(value, source) of a fact of facts/hugepages.py in that release. Raises Missing where there is no row."""
+    from whyrss.facts import hugepages
+
+    for since, before, name, value, source in hugepages.ROWS:
+        if name == fact and since <= (go.minor, go.patch) < before:
+            return value, source
+    raise Missing(f"no row for {fact} in {go}; {KNOWN}")
+
+
+def maps_anew(go: GoVersion) -> bool:
+    """Whether this release maps new memory over a range on which the kernel refuses all advice, so that it leaves RSS
+    all the same. Raises Missing where that is not known."""
+    chain = fact_of(go.minor, "chain")[0]
+    return isinstance(chain, tuple) and table.MMAP in chain
+
+
 def kernel_fact_of(release: tuple[int, ...], fact: str) -> tuple[str | bool, str]:
     """(value, source) of a fact of facts/kernel.py in that kernel. Raises Missing where there is no row."""
     for since, until, name, value, source in linux.ROWS:

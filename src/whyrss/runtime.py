@@ -10,7 +10,7 @@ from whyrss.errors import Missing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     Rule = tuple[str, str]
     Contradiction = tuple[tuple[str, ...], str]
@@ -36,6 +36,10 @@ AT_MOST: tuple[Rule, ...] = (
 SUMS: tuple[tuple[str, ...], ...] = (("HeapSys", "HeapInuse", "HeapIdle"),)
 SIGNED = ("gc_percent",)
 EXACT = (("NumForcedGC", "NumGC"),)
+WALKED = ("HeapInuse", "HeapReleased")
+# Every figure is a number of 64 bits, with a sign or without.
+LEAST, MOST = -(1 << 63), 1 << 64
+DAYS_BEFORE = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)  # of the year, before each month
 
 
 class Runtime:
@@ -78,48 +82,72 @@ class Runtime:
         except Missing:
             return None
 
+    def seconds_since_collection(self, taken_at: str) -> float:
+        """From the end of the last collection to that moment ("2026-01-01T00:00:00Z"), both by the clock of the
+        machine. Raises Missing."""
+        return _unix(taken_at) - self["LastGC"] / 1e9
+
     @property
     def contradictions(self) -> list[Contradiction]:
         """(the figures that take part, one line for a person) of what cannot be true together."""
         if self._contradictions is None:
-            self._contradictions = [*self._negative(), *self._larger(), *self._sums(), *self._not_walked()]
+            self._contradictions = _contradictions(self._figures, self.walked)
         return self._contradictions
 
-    def _negative(self) -> list[Contradiction]:
-        return [
-            ((name,), f"{name} is {value}, which no such figure can be")
-            for name, value in self._figures.items()
-            if value < 0 and name not in SIGNED
-        ]
 
-    def _larger(self) -> list[Contradiction]:
-        found: list[Contradiction] = []
-        for names in (*AT_MOST, *EXACT):
-            small, large = (self._figures.get(name) for name in names)
-            skew = names not in EXACT
-            if small is not None and large is not None and _above(small, large, skew):
-                found.append((names, f"{names[0]} is {small:.0f} and {names[1]}, which contains it, {large:.0f}"))
-        return found
+def _unix(moment: str) -> int:
+    """Seconds since 1970 of a moment of UTC. Raises Missing. (datetime takes milliseconds to import.)"""
+    day, _, clock = moment.rstrip("Z").partition("T")
+    try:
+        year, month, date = (int(word) for word in day.split("-"))
+        hour, minute, second = (int(word) for word in clock.split(":"))
+        if not (1970 <= year < 2100 and 1 <= month <= 12 and max(date, hour, minute, second) < 100):
+            raise ValueError
+    except ValueError:
+        raise Missing("the time of the snapshot is not known") from None
+    leap = month > 2 and year % 4 == 0  # as every fourth year from 1901 to 2099
+    days = (year - 1970) * 365 + (year - 1969) // 4 + DAYS_BEFORE[month - 1] + leap + date - 1
+    return ((days * 24 + hour) * 60 + minute) * 60 + second
 
-    def _sums(self) -> list[Contradiction]:
-        found: list[Contradiction] = []
-        for names in SUMS:
-            values = [self._figures.get(name) for name in names]
-            if None in values:
-                continue
-            whole, *parts = (value or 0 for value in values)
+
+def _contradictions(every: Mapping[str, int | float], walked: Mapping[str, int | float]) -> list[Contradiction]:
+    figures = {name: value for name, value in every.items() if _is_possible(name, value)}
+    impossible = [((name,), f"{name} is {_short(every[name])}") for name in every if name not in figures]
+    return [*impossible, *_larger(figures), *_sums(figures), *_not_walked(figures, walked)]
+
+
+def _is_possible(name: str, value: float) -> bool:
+    """Whether a figure of that name can have the value; not a number is none."""
+    return (LEAST if name in SIGNED else 0) <= value < MOST
+
+
+def _short(value: float) -> str:
+    """Not its digits where an integer has thousands of them."""
+    return str(value) if -MOST < value < MOST or isinstance(value, float) else "a number of more than 64 bits"
+
+
+def _larger(figures: Mapping[str, int | float]) -> Iterator[Contradiction]:
+    for names in (*AT_MOST, *EXACT):
+        small, large = (figures.get(name) for name in names)
+        skew = names not in EXACT
+        if small is not None and large is not None and _above(small, large, skew):
+            yield names, f"{names[0]} is {small:.0f} and {names[1]}, which contains it, {large:.0f}"
+
+
+def _sums(figures: Mapping[str, int | float]) -> Iterator[Contradiction]:
+    for names in SUMS:
+        if all(name in figures for name in names):
+            whole, *parts = (figures[name] for name in names)
             if _apart(whole, sum(parts)):
-                text = f"{names[0]} is {whole:.0f}, but {' + '.join(names[1:])} is {sum(parts):.0f}"
-                found.append((names, text))
-        return found
+                yield names, f"{names[0]} is {whole:.0f}, but {' + '.join(names[1:])} is {sum(parts):.0f}"
 
-    def _not_walked(self) -> list[Contradiction]:
-        """Counters that are another heap's, or another moment's, than what was found page by page."""
-        return [
-            ((name,), f"{name} is {self._figures[name]:.0f} by the runtime's counter, but {walked:.0f} by its spans")
-            for name, walked in self.walked.items()
-            if name in ("HeapInuse", "HeapReleased") and _apart(self._figures.get(name, walked), walked)
-        ]
+
+def _not_walked(figures: Mapping[str, int | float], walked: Mapping[str, int | float]) -> Iterator[Contradiction]:
+    """Counters that are another heap's, or another moment's, than what was found page by page."""
+    for name in WALKED:
+        counted, found = figures.get(name), walked.get(name)
+        if counted is not None and found is not None and _is_possible(name, found) and _apart(counted, found):
+            yield (name,), f"{name} is {counted:.0f} by the runtime's counter, but {found:.0f} by its spans"
 
 
 def _above(small: float, large: float, skew: bool) -> bool:

@@ -56,3 +56,14 @@ class Shape:
 
 LARGE_BYTES = 1 << 20
 LARGE_MAX = 1000
+
+
+class Zeros:
+    """Of the resident pages of large objects with pointers: how many bytes were looked at, and how many of these lie
+    in pages that hold nothing but zeros."""
+
+    __slots__ = ("looked_bytes", "zero_bytes")
+
+    def __init__(self, looked_bytes: int, zero_bytes: int) -> None:
+        self.looked_bytes = looked_bytes
+        self.zero_bytes = zero_bytes

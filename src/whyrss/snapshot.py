@@ -9,7 +9,9 @@ from whyrss.errors import Missing
 from whyrss.read.buildinfo import Build
 from whyrss.read.smaps import Vma, Vmas
 
-__all__ = ["Build", "Deferred", "Host", "Outside", "Process", "Snapshot", "Status", "Vma", "Vmas", "attempt"]
+__all__ = [
+    "Build", "Deferred", "Host", "HugePages", "Outside", "Process", "Snapshot", "Status", "Vma", "Vmas", "attempt",
+]  # fmt: skip
 
 NOT_ASKED_FOR = {"Heap": "only an account by page can tell"}
 
@@ -57,7 +59,7 @@ class Process:
 
 
 class Host:
-    """The machine: kernel release, base page size, the mode of transparent huge pages, swap in bytes (total)."""
+    """The machine: kernel release, base page size, the mode of transparent huge pages, and swap in bytes (total)."""
 
     __slots__ = ("kernel", "page_bytes", "swap_bytes", "thp")
 
@@ -66,6 +68,16 @@ class Host:
         self.page_bytes = page_bytes
         self.thp = thp
         self.swap_bytes = swap_bytes
+
+
+class HugePages:
+    """How the machine makes huge pages: of the pages that make one, as many may be absent, for khugepaged to fill in
+    (khugepaged/max_ptes_none; Documentation/admin-guide/mm/transhuge.rst)."""
+
+    __slots__ = ("max_ptes_none",)
+
+    def __init__(self, max_ptes_none: int) -> None:
+        self.max_ptes_none = max_ptes_none
 
 
 class Status:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from whyrss.errors import Missing
-from whyrss.finding import CONFIDENCES, PROBLEM
+from whyrss.finding import CONFIDENCES, NOTE, PROBLEM
 from whyrss.mappings import account_by_vma
 from whyrss.snapshot import Build
 
@@ -16,8 +16,13 @@ if TYPE_CHECKING:
     from whyrss.snapshot import Snapshot, Source
 
 
-# What earlier findings leave of a line is not worth another one below this: rounding, and churn between two figures.
-LEAST_CLAIM_BYTES = 1 << 20
+# What earlier findings leave of a line is worth another one from here on: less is rounding, churn between two
+# figures, and explains nothing of RSS.
+LEAST_LEFT_BYTES = 4 << 20
+LEAST_LEFT_SHARE = 20
+# And it can be a problem of its own from here on: what most causes call one.
+PROBLEM_LEFT_BYTES = 32 << 20
+PROBLEM_LEFT_SHARE = 4
 
 
 class Diagnosis:
@@ -102,7 +107,7 @@ def diagnose(snapshot: Snapshot, account: Account, causes: Sequence[Entry]) -> D
         except Missing as missing:
             diagnosis.not_checked.append((cause.name, missing.reason))
             continue
-        if finding is None or not _claimed(finding, claims):
+        if finding is None or not _claimed(finding, claims, account.rss_bytes):
             diagnosis.silent.append(cause.name)
         else:
             diagnosis.findings.append(finding)
@@ -119,13 +124,19 @@ def _look(cause: Entry, snapshot: Snapshot, account: Account) -> Finding | None:
     return cause.load().look(snapshot, account) if cause.gate(snapshot, account) else None
 
 
-def _claimed(finding: Finding, claims: Claims) -> bool:
-    """Gives a finding what is left of its line; False where it is about bytes and earlier ones have them all."""
-    left_bytes = claims.left_bytes(finding.line)
-    had_bytes, finding.bytes = finding.bytes, min(finding.bytes, left_bytes)
-    finding.reclaimable_bytes = min(finding.reclaimable_bytes, finding.bytes)
+def _claimed(finding: Finding, claims: Claims, rss_bytes: int) -> bool:
+    """Gives a finding what is left of its line; False where earlier ones have left too little to speak of. Its
+    weight was that of all that it asked for: the rest may be worth a note only."""
+    asked_bytes, left_bytes = finding.bytes, claims.left_bytes(finding.line)
+    if left_bytes < asked_bytes:
+        if left_bytes < LEAST_LEFT_BYTES or left_bytes * LEAST_LEFT_SHARE < rss_bytes:
+            return False
+        if left_bytes < PROBLEM_LEFT_BYTES or left_bytes * PROBLEM_LEFT_SHARE < rss_bytes:
+            finding.weight = NOTE
+        finding.bytes = left_bytes
+        finding.reclaimable_bytes = min(finding.reclaimable_bytes, left_bytes)
     claims.claim(finding.line, finding.bytes)
-    return finding.bytes >= LEAST_CLAIM_BYTES or not had_bytes
+    return True
 
 
 def _rank(finding: Finding) -> tuple[bool, int, int, int]:

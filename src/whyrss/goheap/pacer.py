@@ -108,7 +108,7 @@ def _all(core: Core, words: Words) -> Iterator[int]:
 
 
 def _by_heap(core: Core, words: Words) -> Iterator[int]:
-    """By bytes in use that are about those of the heap: for a program that set GOGC to 0 and collects all the time."""
+    """By bytes in use that are about the heap's: for a program that set GOGC to 0 and collects all the time."""
     if not core.layout.has(f"{STRUCT}.heapInUse"):
         return
     offset = core.layout.offset(f"{STRUCT}.heapInUse")

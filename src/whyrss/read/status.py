@@ -152,6 +152,14 @@ def parse_thp(data: bytes) -> str:
     return chosen[0]
 
 
+def parse_count(data: bytes) -> int:
+    """The number in a file of /sys that holds nothing else. Raises FormatError."""
+    digits = data[:256].strip()
+    if not digits.isdigit() or len(digits) > NUMBER_DIGITS:
+        raise FormatError("no number in the text of a file of /sys")
+    return int(digits)
+
+
 def unescape(text: str) -> str:
     """Undo the kernel's escapes in file names of /proc ("\\040" is a blank; seq_escape, fs/seq_file.c)."""
     if "\\" not in text:

@@ -72,9 +72,17 @@ def _size_classes(snapshot: Snapshot) -> list[dict[str, object]] | None:
 
 
 def _goroutines(snapshot: Snapshot) -> dict[str, object] | None:
+    """How many, by state, and by who made them and where they began."""
     if not snapshot.asked_for("Goroutines"):
         return None
-    return None
+    from whyrss.goroutines import Goroutines, Site
+
+    found = snapshot.get(Goroutines)
+    if found is None:
+        return None
+    document: dict[str, object] = {name: getattr(found, name) for name in Goroutines.__slots__ if name != "sites"}
+    document["sites"] = [{name: getattr(site, name) for name in Site.__slots__} for site in found.sites]
+    return document
 
 
 def _safe(text: str) -> str:

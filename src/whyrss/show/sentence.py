@@ -32,4 +32,6 @@ def sentence(verdict: Verdict) -> str:
 
 def summary(finding: Finding, rss_bytes: int) -> str:
     """A finding's own sentence with its sizes."""
-    return finding.summary.format(bytes=size(finding.bytes), rss=size(rss_bytes))
+    first = finding.evidence[0] if finding.evidence else None
+    shown = size(int(first.value)) if first and first.unit == "bytes" else ""
+    return finding.summary.format(bytes=size(finding.bytes), rss=size(rss_bytes), first=shown)

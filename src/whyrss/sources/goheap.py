@@ -18,6 +18,7 @@ from whyrss.goheap.values import Values
 from whyrss.read.pagemap import Pages
 from whyrss.runtime import Runtime
 from whyrss.snapshot import Deferred, Outside
+from whyrss.sources.later import Later
 from whyrss.sources.outside import labels
 from whyrss.sources.pages import lazy, read_pages
 from whyrss.sources.threads import stack_pointers
@@ -39,9 +40,15 @@ BETWEEN_STOPS_S = 0.002
 
 
 def collect_heap(
-    pid: int, vmas: Vmas, build: Build, page_bytes: int, vmas_again: Callable[[], Vmas] | None = None
+    pid: int,
+    vmas: Vmas,
+    build: Build,
+    page_bytes: int,
+    same: Callable[[], None],
+    vmas_again: Callable[[], Vmas] | None = None,
 ) -> Sections:
-    """The sections Heap, Pages and Outside, each there or the Missing that says why not.
+    """The sections Heap, Pages and Outside, and what follows from them, each there or the Missing that says why not.
+    `same` raises TargetError where the PID is another process's by now.
 
     With `vmas_again`, which reads the mappings, the process is held while it is read, and the sections Vmas, of the
     same moment, and Held are there too. Raises what that raises, and RefusedError where it cannot be held.
@@ -56,7 +63,8 @@ def collect_heap(
             else:
                 heap, pages = _read(pid, memory, located, vmas, page_bytes)
             sections["Outside"] = _outside(pid, memory, vmas, heap, pages)
-            return sections | derived(heap, pages)
+            sections |= derived(heap, pages)
+            return sections | Later(pid, build, same).sections(lambda: _shape(heap, pages), pages)
     except Missing as missing:
         return sections | not_read(missing)
 

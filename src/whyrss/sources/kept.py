@@ -15,7 +15,9 @@ from whyrss.errors import FormatError, Missing
 from whyrss.goheap.bits import KINDS
 from whyrss.goheap.heap import Heap, PageRuns
 from whyrss.goheap.spans import ROW, Spans
+from whyrss.goroutines import MOST_SITES, Goroutines, Site
 from whyrss.read.pagemap import Pages, check_runs
+from whyrss.shape import Zeros
 from whyrss.snapshot import Outside
 from whyrss.sources.goheap import derived
 
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
 SCHEMA = "whyrss-heap/1"
 RUN_CODES = {"starts": "Q", "ends": "Q", "kinds": "B"}
 NUMBERS_MAX = 1 << 26  # of one column: more than any heap that was ever walked has spans or runs
+NUMBER_MAX = 1 << 64
 NAME_BYTES_MAX = 200
+SYMBOL_BYTES_MAX = 4096
 LABELS_MAX = 1 << 20
 # What reading JSON and columns that are not what they claim to be can raise.
 DAMAGE = (
@@ -38,8 +42,10 @@ DAMAGE = (
 )
 
 
-def dump_heap(heap: Heap, pages: Pages, outside: Outside) -> bytes:
-    """All three as one file."""
+def dump_heap(
+    heap: Heap, pages: Pages, outside: Outside, goroutines: Goroutines | None = None, zeros: Zeros | None = None
+) -> bytes:
+    """All of them as one file."""
     import json
 
     columns = _columns(heap, pages)
@@ -61,6 +67,8 @@ def dump_heap(heap: Heap, pages: Pages, outside: Outside) -> bytes:
         "page_bytes": pages.page_bytes,
         "swapped_bytes": pages.swapped_bytes,
         "outside": outside.labels,
+        "goroutines": _dump_goroutines(goroutines) if goroutines else None,
+        "zeros": [zeros.looked_bytes, zeros.zero_bytes] if zeros else None,
         "columns": [[name, column.typecode, len(column)] for name, column in columns.items()],
     }
     if sys.byteorder == "big":
@@ -81,7 +89,11 @@ def load_heap(data: bytes) -> dict[str, object]:
             raise ValueError("another schema")
         columns = _unpack(head["columns"], packed)
         outside = Outside(_labels(head["outside"]))
-        return derived(_heap(head, columns), _pages(head, columns)) | {"Outside": outside}
+        return derived(_heap(head, columns), _pages(head, columns)) | {
+            "Outside": outside,
+            "Goroutines": _goroutines(head.get("goroutines")) or Missing("the recording has no goroutines"),
+            "Zeros": _zeros(head.get("zeros")) or Missing("the recording does not say which pages hold zeros"),
+        }
     except DAMAGE as error:
         raise Missing(f"the heap in the recording is damaged ({type(error).__name__})") from None
 
@@ -149,6 +161,38 @@ def _pages(head: Any, columns: Columns) -> Pages:
     return pages
 
 
+def _dump_goroutines(found: Goroutines) -> dict[str, object]:
+    document = {name: getattr(found, name) for name in Goroutines.__slots__ if name != "sites"}
+    return document | {"sites": [[getattr(site, name) for name in Site.__slots__] for site in found.sites]}
+
+
+def _goroutines(head: Any) -> Goroutines | None:
+    if head is None:
+        return None
+    found = Goroutines(int(head["total"]), int(head["g_bytes"]))
+    for name in Goroutines.__slots__:
+        if name not in ("sites", "states", "unnamed", "total", "g_bytes"):
+            setattr(found, name, int(head[name]))
+    found.states = _counts(head["states"])
+    found.unnamed = str(head["unnamed"])[:NAME_BYTES_MAX]
+    for row in head["sites"][:MOST_SITES]:
+        values = dict(zip(Site.__slots__, row, strict=True))
+        site = Site(str(values["created_by"])[:SYMBOL_BYTES_MAX], str(values["start"])[:SYMBOL_BYTES_MAX])
+        site.count, site.stack_bytes = int(values["count"]), int(values["stack_bytes"])
+        site.waiting_since_gc = int(values["waiting_since_gc"])
+        site.states = _counts(values["states"])
+        found.sites.append(site)
+    return found
+
+
+def _counts(found: Any) -> dict[str, int]:
+    return {str(name)[:NAME_BYTES_MAX]: int(count) for name, count in found.items()}
+
+
+def _zeros(head: Any) -> Zeros | None:
+    return None if head is None else Zeros(int(head[0]), int(head[1]))
+
+
 def _labels(found: Any) -> list[tuple[int, int, tuple[str, ...]]]:
     labels = [(int(start), int(end), tuple(map(str, path))) for start, end, path in found[:LABELS_MAX]]
     _check_ascending([(start, end) for start, end, _ in labels])
@@ -158,7 +202,10 @@ def _labels(found: Any) -> list[tuple[int, int, tuple[str, ...]]]:
 
 
 def _numbers(found: Any) -> dict[str, int | float]:
-    return {str(name): value for name, value in found.items() if isinstance(value, (int, float))}
+    numbers = {str(name): value for name, value in found.items() if isinstance(value, (int, float))}
+    if not all(abs(value) < NUMBER_MAX for value in numbers.values()):
+        raise ValueError("a figure that is no number of 64 bits")
+    return numbers
 
 
 def _check_ascending(ranges: Iterable[tuple[int, int]]) -> None:

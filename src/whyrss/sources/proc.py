@@ -8,7 +8,7 @@ import time
 from whyrss.errors import DeniedError, FormatError, GoneError, Missing, TargetError
 from whyrss.read import status as text
 from whyrss.read.smaps import parse_smaps
-from whyrss.snapshot import Build, Deferred, Host, Process, Snapshot, Status, Vmas, attempt
+from whyrss.snapshot import Build, Deferred, Host, HugePages, Process, Snapshot, Status, Vmas, attempt
 from whyrss.sources.executable import build_of, load_build
 from whyrss.sources.files import LiveFiles
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+THP = "sys/kernel/mm/transparent_hugepage"
 HEAP_FILE = "heap"  # of a recording
 HEAP_LIMIT_BYTES = 1 << 30
 SMAPS_LIMIT_BYTES = 2 << 30  # 2.8 million VMAs; the default of vm.max_map_count is 65,530
@@ -58,11 +59,12 @@ class ProcSource:
                 "Process": self._process(stat),
                 "Build": attempt(self._build),
                 "Host": self._host(),
+                "HugePages": Deferred(self._huge_pages),
                 "Status": Deferred(self._status),
                 "Cgroup": Deferred(self._cgroup),
                 "Vmas": self._vmas(),  # last: the kernel may be walking the pages meanwhile, see ahead
             }
-            sections |= self._heap(sections)
+            sections |= self._heap(sections, stat)
             self._same(stat)
         finally:
             if pidfd >= 0:
@@ -77,6 +79,7 @@ class ProcSource:
         from whyrss.read.cgroup import Cgroup
 
         snapshot = self.collect()
+        snapshot.get(HugePages)
         snapshot.get(Status)
         snapshot.get(Cgroup)
         try:
@@ -211,11 +214,18 @@ class ProcSource:
         return Host(
             self._meta.get("kernel") or os.uname().release,
             self._page_bytes(),
-            self._optional("sys/kernel/mm/transparent_hugepage/enabled", text.parse_thp),
+            self._optional(f"{THP}/enabled", text.parse_thp),
             self._optional("proc/swaps", lambda data: sum(size for _, size, _ in text.parse_swaps(data))),
         )
 
-    def _heap(self, sections: dict[str, object]) -> dict[str, object]:
+    def _huge_pages(self) -> HugePages:
+        path = f"{THP}/khugepaged/max_ptes_none"
+        found = self._optional(path, text.parse_count)
+        if found is None:
+            raise Missing(f"/{path} cannot be read")
+        return HugePages(found)
+
+    def _heap(self, sections: dict[str, object], stat: text.Stat) -> dict[str, object]:
         """The sections of an account by page, where one is wanted of a Go program."""
         build, vmas = sections["Build"], sections["Vmas"]
         if self._basis == "vma" or not isinstance(build, Build) or not isinstance(vmas, Vmas):
@@ -226,7 +236,8 @@ class ProcSource:
             return self._heap_hidden(sections, vmas)
         from whyrss.sources.goheap import collect_heap
 
-        return collect_heap(self.pid, vmas, build, self._page_bytes(), self._vmas if self._freeze else None)
+        vmas_again = self._vmas if self._freeze else None
+        return collect_heap(self.pid, vmas, build, self._page_bytes(), lambda: self._same(stat), vmas_again)
 
     def _heap_hidden(self, sections: dict[str, object], vmas: Vmas) -> dict[str, object]:
         """Nothing, or why a Go heap that is there all the same is not read."""

@@ -83,12 +83,15 @@ def _keep_heap(kept: dict[str, bytes], pid: int, snapshot: Snapshot) -> None:
     if not snapshot.asked_for("Heap"):
         return
     from whyrss.goheap.heap import Heap
+    from whyrss.goroutines import Goroutines
     from whyrss.read.pagemap import Pages
+    from whyrss.shape import Zeros
     from whyrss.sources.kept import dump_heap
 
     heap, pages, outside = snapshot.get(Heap), snapshot.get(Pages), snapshot.get(Outside)
     if heap and pages and outside:
-        kept[f"proc/{pid}/{HEAP_FILE}"] = dump_heap(heap, pages, outside)
+        found = dump_heap(heap, pages, outside, snapshot.get(Goroutines), snapshot.get(Zeros))
+        kept[f"proc/{pid}/{HEAP_FILE}"] = found
 
 
 def _reason(snapshot: Snapshot, section: type) -> str:
