@@ -10,6 +10,7 @@ How it is measured
     released pages of the heap that are resident and lazily freed, which is the same number. Known error: pages
     still in a CPU's batch (at most 31 folios per CPU) are not counted yet; pages written again are rightly not
     counted. Linux before 4.12 has no such field: not checked then.
+    By hand: LazyFree in /proc/PID/smaps_rollup.
 
 When it is no problem
     The kernel takes these pages before it kills anything, and the working set of cAdvisor and the kubelet does
@@ -78,7 +79,8 @@ def _summary(line: str) -> str:
     by = "by Go " if line == GO_LINE else ""
     return (
         f"{{bytes}} of the {{rss}} RSS were given back {by}with MADV_FREE; "
-        "the kernel has not needed them yet. It is no leak."
+        "the kernel has not needed them yet. It is no leak and no danger: the kernel takes them before any OOM kill, "
+        "and the kubelet's working set does not count them."
     )
 
 
