@@ -5,5 +5,6 @@ COMMANDS = {
     "reclaim": "have the kernel take lazily freed pages now",
     "record": "keep a snapshot, to be explained later or elsewhere",
     "policy": "what a Go version, kernel and GODEBUG do with released memory",
+    "causes": "the catalogue: what whyrss knows of each cause",
     "lab": "reproduce a cause on this machine",
 }

@@ -21,7 +21,9 @@ commands (each with --help):
   reclaim TARGET      have the kernel take lazily freed pages now
   record TARGET -o F  keep a snapshot, to be explained later or elsewhere
   policy GOVERSION    what this Go, kernel and GODEBUG do with released memory
-  lab [CAUSE]         reproduce a cause; lab run and lab kernel: the mechanism
+  causes [NAME]       the catalogue; with NAME what is known of that cause
+  lab [CAUSE]         reproduce a cause; lab run and lab kernel: the mechanism;
+                      lab matrix: every cause against every program
 
 Exit codes: 0 done; 1 --fail-on was reached; 2 wrong usage; 3 the target cannot
 be read; 4 a change was refused or not verified; 130 interrupted.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 PARTS = {
     "run": "run a scenario in the model of Go's page heap, on real pages",
+    "matrix": "every cause against every program: is it seen, and are the others silent",
     "kernel": "what this kernel does with returned memory, by experiment",
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from whyrss.errors import RefusedError, UsageError
+from whyrss.errors import RefusedError, TargetError, UsageError
 from whyrss.lab.causes import EXPERIMENTS
 from whyrss.lab.child import Child
 from whyrss.lab.subject import clean_environment, running
@@ -35,6 +35,11 @@ def run(argv: list[str]) -> int:
     if options.go is None and experiment.python:
         with Child(experiment.python_argv(options.size, LIVE_MIB), clean_environment()) as child:
             return _reclaimed(experiment, child, "A page heap in Python")
+    if options.go is None and experiment.why_not:
+        raise TargetError(
+            f"{experiment.name} cannot be produced here: {experiment.why_not}",
+            "a recording of it is among the tests of whyrss: tests/recordings/" + experiment.name,
+        )
     go = options.go or experiment.versions[-1]
     with running(experiment, go, options.size, say=lambda text: print(text, file=sys.stderr)) as (child, version):
         what = f"A program by Go {version.removeprefix('go')}"
