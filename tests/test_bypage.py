@@ -126,6 +126,31 @@ def test_why_released_pages_are_there(flag: int, lazy: bool, locked: str, line: 
     assert lines(account) == {f"heap/released/{line}": 2 * PAGE}
 
 
+@pytest.mark.parametrize("flag", [ANON, ANON | HUGE])
+def test_what_was_never_used_is_locked_too(flag: int) -> None:
+    """mlockall makes the whole arena resident (mlock(2)); the part behind the last page in use belongs to nobody."""
+    resident = pages((ARENA, ARENA + 4 * PAGE, flag))
+    found = heap([(ARENA, ARENA + PAGE, RELEASED), (ARENA + PAGE, ARENA + 4 * PAGE, UNMAPPED)])
+    account = account_by_page(snapshot(found, resident, vma(ARENA, ARENA + (4 << 20), 4 * PAGE, flags="lo")))
+    assert lines(account) == {"heap/released/locked": 4 * PAGE}
+
+
+def test_only_the_locked_mapping_of_what_was_never_used() -> None:
+    """Two mappings side by side, the second of which is locked."""
+    resident = pages((ARENA, ARENA + 4 * PAGE, ANON))
+    maps = [vma(ARENA, ARENA + 3 * PAGE, 3 * PAGE), vma(ARENA + 3 * PAGE, ARENA + (4 << 20), PAGE, flags="lo")]
+    account = account_by_page(snapshot(heap([(ARENA, ARENA + 4 * PAGE, UNMAPPED)]), resident, *maps))
+    assert lines(account) == {"heap/released/locked": PAGE, "unattributed": 3 * PAGE}
+
+
+@pytest.mark.parametrize(("kind", "line"), [(IDLE, "heap/retained"), (STACK, "heap/stacks")])
+def test_what_go_has_not_released_is_locked_but_not_in_vain(kind: int, line: str) -> None:
+    resident = pages((ARENA, ARENA + PAGE, ANON))
+    found = heap([(ARENA, ARENA + PAGE, kind)])
+    account = account_by_page(snapshot(found, resident, vma(ARENA, ARENA + (4 << 20), PAGE, flags="lo")))
+    assert lines(account) == {line: PAGE}
+
+
 def test_outside_of_the_arenas_structures_go_before_labels_and_labels_before_names() -> None:
     found = heap([])
     found.metadata = [(META + 0x1010, META + 0x2FF0, "spans")]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ import pytest
 from tests.support import PROGRAMS, go_program, needs_linux, running
 from whyrss.errors import TargetError
 from whyrss.lab import debian, toolchain
+
+ALONE = [PROGRAMS / "common.go", PROGRAMS / "scenario.go"]
 
 # A program that prints what `go version` of a real toolchain does; nothing of the machine's own Go is asked.
 FAKE_GO = "#!/bin/sh\necho 'go version go{release} linux/amd64'\n"
@@ -192,6 +196,49 @@ def test_what_could_not_be_made_is_not_there(empty_cache: Path) -> None:
     assert not list(place.parent.iterdir())
 
 
-def test_every_lab_program_has_a_header_that_says_what_it_shows() -> None:
-    for source in PROGRAMS.glob("*.go"):
-        assert source.read_text().startswith(f"// {source.stem.capitalize()} shows "), source
+def test_a_lab_program_is_built_anew_when_what_it_shares_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    needs_linux()
+    for name in ("ballast.go", "common.go"):
+        (tmp_path / name).write_text((PROGRAMS / name).read_text())
+    monkeypatch.setattr(toolchain, "COMMON", tmp_path / "common.go")
+    go, source = toolchain.find("1.27"), tmp_path / "ballast.go"
+    before = toolchain.build(go, source)
+    with toolchain.COMMON.open("a") as common:
+        common.write('\nfunc init() { fail(7, "%s", "another") }\n')
+    after = toolchain.build(go, source)
+    ended = subprocess.run([after, "1"], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (7, "ballast: another\n")
+    with running([before, "1"]) as program:
+        assert program.ask("check") == f"OK {4 << 20} bytes"
+
+
+def test_only_lab_programs_are_built_with_what_they_share(tmp_path: Path) -> None:
+    assert toolchain.files(PROGRAMS / "ballast.go") == [PROGRAMS / "ballast.go", PROGRAMS / "common.go"]
+    assert toolchain.files(PROGRAMS / "scenario.go") == [PROGRAMS / "scenario.go"]
+    assert toolchain.files(tmp_path / "ballast.go") == [tmp_path / "ballast.go"]
+
+
+@pytest.mark.parametrize("source", sorted(PROGRAMS.glob("*.go")), ids=lambda source: str(source.stem))
+def test_every_lab_program_has_a_header_that_says_what_it_shows_and_what_it_is_compiled_with(source: Path) -> None:
+    header = source.read_text().partition("\npackage main\n")[0]
+    assert re.match(rf"// {source.stem.capitalize()} (shows|prepares|is|has) ", header)
+    assert header.endswith(
+        "Compiles with Go 1.12 to 1.27" + ("." if source in ALONE else ", together with common.go.")
+    )
+
+
+@pytest.mark.parametrize("word", ["much", "0", "-1", ""])
+@pytest.mark.parametrize("name", ["ballast", "scavenger-pending"])
+def test_a_lab_program_refuses_what_is_no_size(name: str, word: str) -> None:
+    ended = subprocess.run([go_program("1.27", name), word], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == f'{name}: "{word}" is no number of MiB\n'
+
+
+def test_a_lab_program_says_which_line_it_does_not_know() -> None:
+    with running([go_program("1.27", "past-spike"), "8"]) as program:
+        assert program.ask('a "line"') == 'UNKNOWN "a \\"line\\""'
+        assert program.ask("again") == 'UNKNOWN "again"'
+        assert program.ask("check") == "OK 1 blocks"

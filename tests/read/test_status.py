@@ -119,6 +119,19 @@ def test_meminfo_in_bytes_and_counts() -> None:
     assert status.parse_meminfo(MEMINFO) == expected
 
 
+@pytest.mark.parametrize(("data", "count"), [(b"511\n", 511), (b"0\n", 0), (b"7", 7), (b"9" * 20, int("9" * 20))])
+def test_count(data: bytes, count: int) -> None:
+    assert status.parse_count(data) == count
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\n", b"-1\n", b"+5\n", b"1 2\n", b"0x1f\n", b"1_0", "\u0661".encode(), b"9" * 21]
+)
+def test_what_is_no_count(data: bytes) -> None:
+    with pytest.raises(FormatError):
+        status.parse_count(data)
+
+
 def test_thp() -> None:
     assert status.parse_thp(b"always [madvise] never\n") == "madvise"
     assert status.parse_thp(b"always defer defer+madvise madvise [never]\n") == "never"
@@ -219,6 +232,7 @@ PARSERS = [
     status.parse_swaps,
     status.parse_meminfo,
     status.parse_thp,
+    status.parse_count,
 ]
 REAL = [
     STATUS,
@@ -229,6 +243,7 @@ REAL = [
     SWAPS,
     MEMINFO,
     b"always [madvise] never\n",
+    b"511\n",
 ]
 HOSTILE = st.one_of(
     st.binary(max_size=300),

@@ -26,6 +26,8 @@ class FolderFiles:
         self._folder = os.path.realpath(folder)
 
     def read(self, path: str, limit_bytes: int = LIMIT_BYTES) -> bytes:
+        if "\0" in path:
+            raise FormatError(f"no file can be named {path!r:.200}")
         full = os.path.join(self._folder, path)
         if os.path.realpath(full) != full:
             raise FormatError(f"{full} is a symbolic link; a recording has none")
