@@ -9,7 +9,7 @@ How it is measured
     By the settings: what the release makes of GODEBUG in the environment and of what was linked in (`whyrss policy
     PID`, step by step). The finding itself holds no bytes; those are lazyfree's. Known error: the environment is that
     of the start, which is the one that counts; what -trimpath took out of the build information is not seen.
-    By hand: `tr '\\0' '\\n' < /proc/PID/environ | grep GODEBUG`, and `go version -m` of the executable.
+    By hand: `xargs -0 -n 1 < /proc/PID/environ | grep GODEBUG`, and `go version -m` of the executable.
 
 When it is no problem
     Where the pages are used again soon it saves page faults. It is a problem where lazyfree is one (16 MiB and a
