@@ -20,6 +20,7 @@ from pathlib import Path
 
 from whyrss.errors import TargetError
 from whyrss.lab import debian
+from whyrss.lab.causes import PROGRAMS
 from whyrss.lab.debian import Say, cache_folder, cached, fresh_folder, locked, quiet
 
 # The exact release that each suite holds, in its packages golang-MINOR-go and golang-MINOR-src.
@@ -27,6 +28,10 @@ DEBIAN_RELEASES = {"1.15.15": "bullseye", "1.19.8": "bookworm", "1.24.4": "trixi
 PYPI_FIRST = (1, 21)
 PIP_TIMEOUT_SECONDS = 900
 BUILD_TIMEOUT_SECONDS = 900
+
+# What the programs of its folder share; the one that obeys other words than check and stats does without.
+COMMON = Path(PROGRAMS).absolute() / "common.go"
+WITHOUT_COMMON = ("scenario.go",)
 
 Version = tuple[int, ...]
 
@@ -41,21 +46,30 @@ def find(version: str, *, say: Say = quiet) -> Path:
 
 
 def build(go: Path, source: Path, *, flags: Sequence[str] = (), env: Mapping[str, str] = {}) -> Path:
-    """The executable that `go build FLAGS` makes of the one-file program `source`, built once, then cached.
+    """The executable that `go build FLAGS` makes of the program `source`, built once, then cached.
 
+    A program is one file, but for those of lab/programs, which are built together with their common.go (`files`).
     `env` is added to a clean Go environment (modules, cgo and toolchain switching off); GOFLAGS, GOARCH and
     the like of the caller do not count.  Raises TargetError with the compiler's words.
     """
     release = go_version(go)
-    key = repr((hashlib.sha256(source.read_bytes()).hexdigest(), release, list(flags), sorted(env.items())))
+    text = b"\0".join(file.read_bytes() for file in files(source))
+    key = repr((hashlib.sha256(text).hexdigest(), release, list(flags), sorted(env.items())))
     name = f"{source.stem}-{hashlib.sha256(key.encode()).hexdigest()[:20]}"
     environment = _environment({"GOCACHE": str(cache_folder() / "gocache" / _slug(release)), **env})
 
     def compile_into(folder: Path) -> None:
-        argv = [str(go), "build", *flags, "-o", str(folder / source.stem), str(source.absolute())]
+        argv = [str(go), "build", *flags, "-o", str(folder / source.stem), *map(str, files(source))]
         _run(argv, environment, BUILD_TIMEOUT_SECONDS)
 
     return cached(cache_folder() / "built" / name, compile_into) / source.stem
+
+
+def files(source: Path) -> list[Path]:
+    """What the program `source` is compiled from: itself, and what it shares with others."""
+    source = source.absolute()
+    shares = source.parent == COMMON.parent and source.name not in WITHOUT_COMMON
+    return [source, COMMON] if shares else [source]
 
 
 def go_version(go: Path) -> str:

@@ -13,21 +13,15 @@
 //	check   look at the ballast: "OK 536870912 bytes", or "BAD n" with the number of pages that differ
 //	stats   "STATS {json}", the same figures as in READY, read now
 //
-// Compiles with Go 1.12 to 1.27.
+// Compiles with Go 1.12 to 1.27, together with common.go.
 package main
 
 import (
-	"bufio"
-	"fmt"
 	"os"
 	"runtime"
-	"strconv"
 )
 
-const (
-	mib       = 1 << 20
-	pageBytes = 4 << 10
-)
+const pageBytes = 4 << 10
 
 var (
 	ballast      []byte
@@ -35,17 +29,16 @@ var (
 )
 
 func main() {
-	sizeMiB := argument(1, 128)
-	ballast = make([]byte, 4*sizeMiB*mib)
+	size := sizeMiB() * mib
+	ballast = make([]byte, 4*size)
 	if resident() {
-		writtenBytes = sizeMiB * mib
+		writtenBytes = size
 	}
 	for at := 0; at < writtenBytes; at += pageBytes {
 		ballast[at] = 1
 	}
 	runtime.GC()
-	fmt.Printf("READY %s\n", stats())
-	obey()
+	obey(check)
 }
 
 func resident() bool {
@@ -53,8 +46,7 @@ func resident() bool {
 		return false
 	}
 	if os.Args[2] != "resident" {
-		fmt.Fprintf(os.Stderr, "ballast: %q is not \"resident\"\n", os.Args[2])
-		os.Exit(2)
+		fail(2, "%q is not \"resident\"", os.Args[2])
 	}
 	return true
 }
@@ -67,42 +59,5 @@ func check() string {
 			bad++
 		}
 	}
-	if bad > 0 {
-		return fmt.Sprintf("BAD %d", bad)
-	}
-	return fmt.Sprintf("OK %d bytes", len(ballast))
-}
-
-func obey() {
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		switch lines.Text() {
-		case "check":
-			fmt.Println(check())
-		case "stats":
-			fmt.Printf("STATS %s\n", stats())
-		default:
-			fmt.Printf("UNKNOWN %q\n", lines.Text())
-		}
-	}
-}
-
-func argument(at, otherwise int) int {
-	if len(os.Args) <= at {
-		return otherwise
-	}
-	n, err := strconv.Atoi(os.Args[at])
-	if err != nil || n < 1 {
-		fmt.Fprintf(os.Stderr, "ballast: %q is no number of MiB\n", os.Args[at])
-		os.Exit(2)
-	}
-	return n
-}
-
-func stats() string {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return fmt.Sprintf(`{"go": %q, "pid": %d, "HeapAlloc": %d, "HeapInuse": %d, "HeapIdle": %d, "HeapReleased": %d, `+
-		`"HeapSys": %d, "StackInuse": %d, "Sys": %d, "NextGC": %d, "NumGC": %d}`,
-		runtime.Version(), os.Getpid(), m.HeapAlloc, m.HeapInuse, m.HeapIdle, m.HeapReleased,
-		m.HeapSys, m.StackInuse, m.Sys, m.NextGC, m.NumGC)
+	return verdict(bad, len(ballast), "bytes")
 }

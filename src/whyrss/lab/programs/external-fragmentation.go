@@ -18,20 +18,12 @@
 //	check   look through the live data: "OK 16 blocks", or "BAD n" with the number of blocks that are not whole
 //	stats   "STATS {json}", the same figures as in READY, read now
 //
-// Compiles with Go 1.12 to 1.27.
+// Compiles with Go 1.12 to 1.27, together with common.go.
 package main
 
-import (
-	"bufio"
-	"fmt"
-	"os"
-	"runtime"
-	"strconv"
-)
+import "runtime"
 
 const (
-	mib        = 1 << 20
-	markEvery  = 512
 	largeBytes = 128 << 10
 	pageBytes  = 8 << 10
 	keepOneOf  = 9
@@ -51,8 +43,7 @@ func main() {
 	perforate()
 	runtime.GC()
 	enlarge(size / 8)
-	fmt.Printf("READY %s\n", stats())
-	obey()
+	obey(check)
 }
 
 func enlarge(size int) {
@@ -76,62 +67,6 @@ func perforate() {
 	passing = nil
 }
 
-// obey answers the lines of standard input until that ends.
-func obey() {
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		switch lines.Text() {
-		case "check":
-			fmt.Println(check())
-		case "stats":
-			fmt.Printf("STATS %s\n", stats())
-		default:
-			fmt.Printf("UNKNOWN %q\n", lines.Text())
-		}
-	}
-}
-
-func sizeMiB() int {
-	if len(os.Args) < 2 {
-		return 128
-	}
-	n, err := strconv.Atoi(os.Args[1])
-	if err != nil || n < 1 {
-		fmt.Fprintf(os.Stderr, "external-fragmentation: %q is no number of MiB\n", os.Args[1])
-		os.Exit(2)
-	}
-	return n
-}
-
-// block is resident as a whole: all of its pages are written, by marks that check finds again.
-func block(number, size int) []byte {
-	content := make([]byte, size)
-	for at := 0; at < size; at += markEvery {
-		content[at] = byte(number + at/markEvery)
-	}
-	return content
-}
-
 func check() string {
-	bad := 0
-	for number, content := range live {
-		for at := 0; at < len(content); at += markEvery {
-			if content[at] != byte(number+at/markEvery) {
-				bad++
-				break
-			}
-		}
-	}
-	if bad > 0 {
-		return fmt.Sprintf("BAD %d", bad)
-	}
-	return fmt.Sprintf("OK %d blocks", len(live))
-}
-
-func stats() string {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return fmt.Sprintf(`{"go": %q, "pid": %d, "HeapAlloc": %d, "HeapInuse": %d, "HeapIdle": %d, "HeapReleased": %d, `+
-		`"HeapSys": %d, "StackInuse": %d, "Sys": %d, "NextGC": %d, "NumGC": %d}`,
-		runtime.Version(), os.Getpid(), m.HeapAlloc, m.HeapInuse, m.HeapIdle, m.HeapReleased,
-		m.HeapSys, m.StackInuse, m.Sys, m.NextGC, m.NumGC)
+	return checkBlocks(live)
 }

@@ -12,20 +12,12 @@
 //	check   look at every object that was kept: "OK 16384 objects", or "BAD n" with the number that differ
 //	stats   "STATS {json}", the same figures as in READY, read now
 //
-// Compiles with Go 1.12 to 1.27.
+// Compiles with Go 1.12 to 1.27, together with common.go.
 package main
 
-import (
-	"bufio"
-	"fmt"
-	"os"
-	"runtime"
-	"runtime/debug"
-	"strconv"
-)
+import "runtime/debug"
 
 const (
-	mib         = 1 << 20
 	objectBytes = 64
 	spanBytes   = 8 << 10
 	objectsSpan = spanBytes / objectBytes
@@ -40,14 +32,13 @@ var kept []*object
 var last *object
 
 func main() {
-	fill(argument(1, 128))
-	fmt.Printf("READY %s\n", stats())
-	obey()
+	fill(sizeMiB())
+	obey(check)
 }
 
-func fill(sizeMiB int) {
+func fill(mibs int) {
 	percent := debug.SetGCPercent(-1)
-	kept = make([]*object, 0, sizeMiB*mib/spanBytes)
+	kept = make([]*object, 0, mibs*mib/spanBytes)
 	for len(kept) < cap(kept) {
 		kept = append(kept, newObject(len(kept)))
 		for i := 1; i < objectsSpan; i++ {
@@ -75,42 +66,5 @@ func check() string {
 			bad++
 		}
 	}
-	if bad > 0 {
-		return fmt.Sprintf("BAD %d", bad)
-	}
-	return fmt.Sprintf("OK %d objects", len(kept))
-}
-
-func obey() {
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		switch lines.Text() {
-		case "check":
-			fmt.Println(check())
-		case "stats":
-			fmt.Printf("STATS %s\n", stats())
-		default:
-			fmt.Printf("UNKNOWN %q\n", lines.Text())
-		}
-	}
-}
-
-func argument(at, otherwise int) int {
-	if len(os.Args) <= at {
-		return otherwise
-	}
-	n, err := strconv.Atoi(os.Args[at])
-	if err != nil || n < 1 {
-		fmt.Fprintf(os.Stderr, "fragmentation: %q is no number of MiB\n", os.Args[at])
-		os.Exit(2)
-	}
-	return n
-}
-
-func stats() string {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return fmt.Sprintf(`{"go": %q, "pid": %d, "HeapAlloc": %d, "HeapInuse": %d, "HeapIdle": %d, "HeapReleased": %d, `+
-		`"HeapSys": %d, "StackInuse": %d, "Sys": %d, "NextGC": %d, "NumGC": %d}`,
-		runtime.Version(), os.Getpid(), m.HeapAlloc, m.HeapInuse, m.HeapIdle, m.HeapReleased,
-		m.HeapSys, m.StackInuse, m.Sys, m.NextGC, m.NumGC)
+	return verdict(bad, len(kept), "objects")
 }

@@ -12,16 +12,12 @@
 //	check   count the goroutines that wait: "OK 32768 goroutines", or "BAD n" with the number that are gone
 //	stats   "STATS {json}", the same figures as in READY, read now
 //
-// Compiles with Go 1.12 to 1.27.
+// Compiles with Go 1.12 to 1.27, together with common.go.
 package main
 
 import (
-	"bufio"
-	"fmt"
-	"os"
 	"runtime"
 	"runtime/debug"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -40,12 +36,10 @@ var (
 )
 
 func main() {
-	sizeMiB := argument(1, 128)
 	before = runtime.NumGoroutine()
-	leaked = sizeMiB * stacksPerMiB
+	leaked = sizeMiB() * stacksPerMiB
 	serve(leaked)
-	fmt.Printf("READY %s\n", stats())
-	obey()
+	obey(check)
 }
 
 // serve allows no collection before all wait: one on the way would make the later stacks begin larger.
@@ -73,42 +67,6 @@ func handleRequest(number int, answer chan byte) byte {
 }
 
 func check() string {
-	if gone := before + leaked - runtime.NumGoroutine(); gone > 0 {
-		return fmt.Sprintf("BAD %d", gone)
-	}
-	return fmt.Sprintf("OK %d goroutines", leaked)
-}
-
-func obey() {
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		switch lines.Text() {
-		case "check":
-			fmt.Println(check())
-		case "stats":
-			fmt.Printf("STATS %s\n", stats())
-		default:
-			fmt.Printf("UNKNOWN %q\n", lines.Text())
-		}
-	}
-}
-
-func argument(at, otherwise int) int {
-	if len(os.Args) <= at {
-		return otherwise
-	}
-	n, err := strconv.Atoi(os.Args[at])
-	if err != nil || n < 1 {
-		fmt.Fprintf(os.Stderr, "goroutine-leak: %q is no number of MiB\n", os.Args[at])
-		os.Exit(2)
-	}
-	return n
-}
-
-func stats() string {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return fmt.Sprintf(`{"go": %q, "pid": %d, "HeapAlloc": %d, "HeapInuse": %d, "HeapIdle": %d, "HeapReleased": %d, `+
-		`"HeapSys": %d, "StackInuse": %d, "Sys": %d, "NextGC": %d, "NumGC": %d}`,
-		runtime.Version(), os.Getpid(), m.HeapAlloc, m.HeapInuse, m.HeapIdle, m.HeapReleased,
-		m.HeapSys, m.StackInuse, m.Sys, m.NextGC, m.NumGC)
+	gone := before + leaked - runtime.NumGoroutine()
+	return verdict(gone, leaked, "goroutines")
 }

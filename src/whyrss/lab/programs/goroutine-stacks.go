@@ -12,22 +12,12 @@
 //	check   have every goroutine look at its deepest frame: "OK 512 goroutines", or "BAD n" with the number that differ
 //	stats   "STATS {json}", the same figures as in READY, read now
 //
-// Compiles with Go 1.12 to 1.27.
+// Compiles with Go 1.12 to 1.27, together with common.go.
 package main
 
-import (
-	"bufio"
-	"fmt"
-	"os"
-	"runtime"
-	"runtime/debug"
-	"strconv"
-)
+import "runtime/debug"
 
-const (
-	mib        = 1 << 20
-	frameBytes = 4 << 10
-)
+const frameBytes = 4 << 10
 
 var (
 	count  int
@@ -37,20 +27,19 @@ var (
 )
 
 func main() {
-	sizeMiB := argument(1, 128)
+	size := sizeMiB() * mib
 	stackBytes := 256 << 10
-	if sizeMiB >= 256 {
+	if size >= 256*mib {
 		stackBytes = mib
 	}
 	levels := stackBytes / frameBytes * 9 / 10
-	count = sizeMiB * mib / stackBytes
+	count = size / stackBytes
 	startParsers(count/4, levels)
 	startRenderers(count/4, levels)
 	startWalkers(count-count/4*2, levels)
 	debug.FreeOSMemory()
 	debug.FreeOSMemory()
-	fmt.Printf("READY %s\n", stats())
-	obey()
+	obey(check)
 }
 
 func startParsers(number, levels int) {
@@ -83,16 +72,16 @@ func descend(levels int) bool {
 		frame[at] = byte(levels + at)
 	}
 	if levels > 1 {
-		return descend(levels-1) && whole(&frame, levels)
+		return descend(levels-1) && unchanged(&frame, levels)
 	}
 	parked <- true
 	for range pings {
-		pongs <- whole(&frame, levels)
+		pongs <- unchanged(&frame, levels)
 	}
 	return true
 }
 
-func whole(frame *[frameBytes]byte, levels int) bool {
+func unchanged(frame *[frameBytes]byte, levels int) bool {
 	for at, is := range frame {
 		if is != byte(levels+at) {
 			return false
@@ -110,42 +99,5 @@ func check() string {
 			bad++
 		}
 	}
-	if bad > 0 {
-		return fmt.Sprintf("BAD %d", bad)
-	}
-	return fmt.Sprintf("OK %d goroutines", count)
-}
-
-func obey() {
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		switch lines.Text() {
-		case "check":
-			fmt.Println(check())
-		case "stats":
-			fmt.Printf("STATS %s\n", stats())
-		default:
-			fmt.Printf("UNKNOWN %q\n", lines.Text())
-		}
-	}
-}
-
-func argument(at, otherwise int) int {
-	if len(os.Args) <= at {
-		return otherwise
-	}
-	n, err := strconv.Atoi(os.Args[at])
-	if err != nil || n < 1 {
-		fmt.Fprintf(os.Stderr, "goroutine-stacks: %q is no number of MiB\n", os.Args[at])
-		os.Exit(2)
-	}
-	return n
-}
-
-func stats() string {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return fmt.Sprintf(`{"go": %q, "pid": %d, "HeapAlloc": %d, "HeapInuse": %d, "HeapIdle": %d, "HeapReleased": %d, `+
-		`"HeapSys": %d, "StackInuse": %d, "Sys": %d, "NextGC": %d, "NumGC": %d}`,
-		runtime.Version(), os.Getpid(), m.HeapAlloc, m.HeapInuse, m.HeapIdle, m.HeapReleased,
-		m.HeapSys, m.StackInuse, m.Sys, m.NextGC, m.NumGC)
+	return verdict(bad, count, "goroutines")
 }

@@ -12,18 +12,16 @@
 //	check   look at every record: "OK 1820 records", or "BAD n" with the number that differ
 //	stats   "STATS {json}", the same figures as in READY, read now
 //
-// Compiles with Go 1.12 to 1.27.
+// Compiles with Go 1.12 to 1.27, together with common.go.
 package main
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
 	"io/ioutil"
 	"net"
 	"net/http"
-	"os"
 	"runtime"
 	"strconv"
 	"sync"
@@ -31,7 +29,6 @@ import (
 )
 
 const (
-	mib           = 1 << 20
 	smallestBytes = 2 << 10
 	stepBytes     = 64
 	steps         = 512
@@ -61,10 +58,10 @@ var (
 )
 
 func main() {
-	records = newRecords(argument(1, 128) * mib / 4)
+	records = newRecords(sizeMiB() * mib / 4)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		fail(err)
+		fail(1, "%v", err)
 	}
 	http.HandleFunc("/", serveRecord)
 	go http.Serve(listener, nil)
@@ -74,13 +71,7 @@ func main() {
 	}
 	awaitCollections()
 	close(hurry)
-	fmt.Printf("READY %s\n", stats())
-	obey()
-}
-
-func fail(err error) {
-	fmt.Fprintf(os.Stderr, "healthy-busy: %v\n", err)
-	os.Exit(1)
+	obey(check)
 }
 
 // awaitCollections counts from now: those while the records were made say nothing of the state that follows.
@@ -102,11 +93,7 @@ func newRecords(bytes int) []record {
 }
 
 func newRecord(seed int) record {
-	content := make([]byte, smallestBytes+seed*7919%steps*stepBytes)
-	for at := range content {
-		content[at] = byte(seed + at>>6)
-	}
-	return record{seed, content}
+	return record{seed, filled(seed, smallestBytes+seed*7919%steps*stepBytes)}
 }
 
 func serveRecord(to http.ResponseWriter, request *http.Request) {
@@ -161,12 +148,12 @@ func work(root string, number int, hurry chan bool) {
 func get(address string) {
 	reply, err := http.Get(address)
 	if err != nil {
-		fail(err)
+		fail(1, "%v", err)
 	}
 	defer reply.Body.Close()
 	var got answer
 	if err := json.NewDecoder(reply.Body).Decode(&got); err != nil {
-		fail(err)
+		fail(1, "%v", err)
 	}
 	io.Copy(ioutil.Discard, reply.Body)
 }
@@ -176,55 +163,9 @@ func check() string {
 	defer guard.RUnlock()
 	bad := 0
 	for _, each := range records {
-		if !whole(each) {
+		if !intact(each.seed, each.content) {
 			bad++
 		}
 	}
-	if bad > 0 {
-		return fmt.Sprintf("BAD %d", bad)
-	}
-	return fmt.Sprintf("OK %d records", len(records))
-}
-
-func whole(each record) bool {
-	for at, is := range each.content {
-		if is != byte(each.seed+at>>6) {
-			return false
-		}
-	}
-	return true
-}
-
-func obey() {
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		switch lines.Text() {
-		case "check":
-			fmt.Println(check())
-		case "stats":
-			fmt.Printf("STATS %s\n", stats())
-		default:
-			fmt.Printf("UNKNOWN %q\n", lines.Text())
-		}
-	}
-}
-
-func argument(at, otherwise int) int {
-	if len(os.Args) <= at {
-		return otherwise
-	}
-	n, err := strconv.Atoi(os.Args[at])
-	if err != nil || n < 1 {
-		fmt.Fprintf(os.Stderr, "healthy-busy: %q is no number of MiB\n", os.Args[at])
-		os.Exit(2)
-	}
-	return n
-}
-
-func stats() string {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return fmt.Sprintf(`{"go": %q, "pid": %d, "HeapAlloc": %d, "HeapInuse": %d, "HeapIdle": %d, "HeapReleased": %d, `+
-		`"HeapSys": %d, "StackInuse": %d, "Sys": %d, "NextGC": %d, "NumGC": %d}`,
-		runtime.Version(), os.Getpid(), m.HeapAlloc, m.HeapInuse, m.HeapIdle, m.HeapReleased,
-		m.HeapSys, m.StackInuse, m.Sys, m.NextGC, m.NumGC)
+	return verdict(bad, len(records), "records")
 }

@@ -12,21 +12,17 @@
 //	check   look at every item: "OK 4096 items", or "BAD n" with the number that differ
 //	stats   "STATS {json}", the same figures as in READY, read now
 //
-// Compiles with Go 1.12 to 1.27.
+// Compiles with Go 1.12 to 1.27, together with common.go.
 package main
 
 import (
-	"bufio"
 	"fmt"
-	"os"
 	"runtime"
-	"strconv"
 	"sync"
 	"time"
 )
 
 const (
-	mib          = 1 << 20
 	itemsPerMiB  = 64
 	collections  = 8
 	turnMillis   = 10000
@@ -55,11 +51,10 @@ var (
 )
 
 func main() {
-	ring = make([]*item, argument(1, 128)/2*itemsPerMiB)
+	ring = make([]*item, sizeMiB()/2*itemsPerMiB)
 	settle()
 	go churn()
-	fmt.Printf("READY %s\n", stats())
-	obey()
+	obey(check)
 }
 
 func settle() {
@@ -98,7 +93,7 @@ func newItem(seed int) *item {
 			made.list = &node{made.list, seed}
 		}
 	default:
-		made.bytes = newBytes(seed, 16+size)
+		made.bytes = filled(seed, 16+size)
 	}
 	return made
 }
@@ -107,14 +102,6 @@ func newMap(seed, entries int) map[string]int {
 	made := map[string]int{}
 	for i := 0; i < entries; i++ {
 		made[fmt.Sprintf("%d-%d", seed, i)] = seed
-	}
-	return made
-}
-
-func newBytes(seed, size int) []byte {
-	made := make([]byte, size)
-	for at := range made {
-		made[at] = byte(seed + at>>6)
 	}
 	return made
 }
@@ -128,10 +115,7 @@ func check() string {
 			bad++
 		}
 	}
-	if bad > 0 {
-		return fmt.Sprintf("BAD %d", bad)
-	}
-	return fmt.Sprintf("OK %d items", len(ring))
+	return verdict(bad, len(ring), "items")
 }
 
 func (each *item) whole() bool {
@@ -145,44 +129,5 @@ func (each *item) whole() bool {
 			return false
 		}
 	}
-	for at, is := range each.bytes {
-		if is != byte(each.seed+at>>6) {
-			return false
-		}
-	}
-	return true
-}
-
-func obey() {
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		switch lines.Text() {
-		case "check":
-			fmt.Println(check())
-		case "stats":
-			fmt.Printf("STATS %s\n", stats())
-		default:
-			fmt.Printf("UNKNOWN %q\n", lines.Text())
-		}
-	}
-}
-
-func argument(at, otherwise int) int {
-	if len(os.Args) <= at {
-		return otherwise
-	}
-	n, err := strconv.Atoi(os.Args[at])
-	if err != nil || n < 1 {
-		fmt.Fprintf(os.Stderr, "healthy-churn: %q is no number of MiB\n", os.Args[at])
-		os.Exit(2)
-	}
-	return n
-}
-
-func stats() string {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return fmt.Sprintf(`{"go": %q, "pid": %d, "HeapAlloc": %d, "HeapInuse": %d, "HeapIdle": %d, "HeapReleased": %d, `+
-		`"HeapSys": %d, "StackInuse": %d, "Sys": %d, "NextGC": %d, "NumGC": %d}`,
-		runtime.Version(), os.Getpid(), m.HeapAlloc, m.HeapInuse, m.HeapIdle, m.HeapReleased,
-		m.HeapSys, m.StackInuse, m.Sys, m.NextGC, m.NumGC)
+	return intact(each.seed, each.bytes)
 }

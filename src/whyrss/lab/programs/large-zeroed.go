@@ -12,36 +12,24 @@
 //	check   look for a pointer that is not nil: "OK 8 objects", or "BAD n" with the number of objects that have one
 //	stats   "STATS {json}", the same figures as in READY, read now
 //
-// Compiles with Go 1.12 to 1.27.
+// Compiles with Go 1.12 to 1.27, together with common.go.
 package main
 
-import (
-	"bufio"
-	"fmt"
-	"os"
-	"runtime"
-	"strconv"
-)
-
-const (
-	mib          = 1 << 20
-	pointerBytes = 8
-)
+const pointerBytes = 8
 
 var objects [][]*int
 
 func main() {
-	sizeMiB := argument(1, 128)
-	objectMiB := 16
-	if sizeMiB < 64 {
-		objectMiB = 8
+	size := sizeMiB() * mib
+	objectBytes := 16 * mib
+	if size < 64*mib {
+		objectBytes = 8 * mib
 	}
-	objects = make([][]*int, sizeMiB/objectMiB)
+	objects = make([][]*int, size/objectBytes)
 	for i := range objects {
-		objects[i] = make([]*int, objectMiB*mib/pointerBytes)
+		objects[i] = make([]*int, objectBytes/pointerBytes)
 	}
-	fmt.Printf("READY %s\n", stats())
-	obey()
+	obey(check)
 }
 
 // check only reads, and a page that was never written stays out of RSS when it is read.
@@ -52,10 +40,7 @@ func check() string {
 			bad++
 		}
 	}
-	if bad > 0 {
-		return fmt.Sprintf("BAD %d", bad)
-	}
-	return fmt.Sprintf("OK %d objects", len(objects))
+	return verdict(bad, len(objects), "objects")
 }
 
 func empty(object []*int) bool {
@@ -65,38 +50,4 @@ func empty(object []*int) bool {
 		}
 	}
 	return true
-}
-
-func obey() {
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		switch lines.Text() {
-		case "check":
-			fmt.Println(check())
-		case "stats":
-			fmt.Printf("STATS %s\n", stats())
-		default:
-			fmt.Printf("UNKNOWN %q\n", lines.Text())
-		}
-	}
-}
-
-func argument(at, otherwise int) int {
-	if len(os.Args) <= at {
-		return otherwise
-	}
-	n, err := strconv.Atoi(os.Args[at])
-	if err != nil || n < 1 {
-		fmt.Fprintf(os.Stderr, "large-zeroed: %q is no number of MiB\n", os.Args[at])
-		os.Exit(2)
-	}
-	return n
-}
-
-func stats() string {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return fmt.Sprintf(`{"go": %q, "pid": %d, "HeapAlloc": %d, "HeapInuse": %d, "HeapIdle": %d, "HeapReleased": %d, `+
-		`"HeapSys": %d, "StackInuse": %d, "Sys": %d, "NextGC": %d, "NumGC": %d}`,
-		runtime.Version(), os.Getpid(), m.HeapAlloc, m.HeapInuse, m.HeapIdle, m.HeapReleased,
-		m.HeapSys, m.StackInuse, m.Sys, m.NextGC, m.NumGC)
 }

@@ -13,21 +13,15 @@
 //	stats   "STATS {json}", the same figures as in READY, read now
 //	again   allocate, drop and free once more: "DONE"
 //
-// Compiles with Go 1.12 to 1.27.
+// Compiles with Go 1.12 to 1.27, together with common.go.
 package main
 
 import (
-	"bufio"
-	"fmt"
 	"hash/crc32"
-	"os"
-	"runtime"
 	"runtime/debug"
-	"strconv"
 )
 
 const (
-	mib            = 1 << 20
 	liveBlockBytes = 64 << 10
 	pageBytes      = 4 << 10
 )
@@ -43,41 +37,15 @@ var live []liveBlock
 var dropped [][]byte
 
 func main() {
-	dropMiB := argument(1, 200)
-	keepBlocks := argument(2, 8) * mib / liveBlockBytes
+	dropMiB := argument(1, 200, 0)
+	keepBlocks := argument(2, 8, 0) * mib / liveBlockBytes
 	allocate(dropMiB, keepBlocks)
 	drop()
-	fmt.Printf("READY %s\n", stats())
-	obey(dropMiB)
-}
-
-func obey(dropMiB int) {
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		switch lines.Text() {
-		case "check":
-			fmt.Println(check())
-		case "stats":
-			fmt.Printf("STATS %s\n", stats())
-		case "again":
-			allocate(dropMiB, 0)
-			drop()
-			fmt.Println("DONE")
-		default:
-			fmt.Printf("UNKNOWN %q\n", lines.Text())
-		}
-	}
-}
-
-func argument(at, otherwise int) int {
-	if len(os.Args) <= at {
-		return otherwise
-	}
-	n, err := strconv.Atoi(os.Args[at])
-	if err != nil || n < 0 {
-		fmt.Fprintf(os.Stderr, "lazyfree: %q is no number of MiB\n", os.Args[at])
-		os.Exit(2)
-	}
-	return n
+	obey(check, command{"again", func() string {
+		allocate(dropMiB, 0)
+		drop()
+		return "DONE"
+	}})
 }
 
 // allocate fills dropped with dropMiB blocks of 1 MiB, and strews keepBlocks live blocks evenly among them.
@@ -127,17 +95,5 @@ func check() string {
 			bad++
 		}
 	}
-	if bad > 0 {
-		return fmt.Sprintf("BAD %d", bad)
-	}
-	return fmt.Sprintf("OK %d blocks", len(live))
-}
-
-func stats() string {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return fmt.Sprintf(`{"go": %q, "pid": %d, "HeapAlloc": %d, "HeapInuse": %d, "HeapIdle": %d, "HeapReleased": %d, `+
-		`"HeapSys": %d, "StackInuse": %d, "Sys": %d, "NextGC": %d, "NumGC": %d}`,
-		runtime.Version(), os.Getpid(), m.HeapAlloc, m.HeapInuse, m.HeapIdle, m.HeapReleased,
-		m.HeapSys, m.StackInuse, m.Sys, m.NextGC, m.NumGC)
+	return verdict(bad, len(live), "blocks")
 }

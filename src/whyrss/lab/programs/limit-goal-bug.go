@@ -24,12 +24,11 @@
 //	check   look through the live data: "OK", or "BAD"
 //	stats   "STATS {json}", the same figures as in READY, read now
 //
-// Neither allocates.  Compiles with Go 1.12 to 1.27.
+// Neither allocates.  Compiles with Go 1.12 to 1.27, together with common.go.
 package main
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"io/ioutil"
 	"os"
@@ -38,8 +37,6 @@ import (
 )
 
 const (
-	mib           = 1 << 20
-	markEvery     = 512
 	speckBytes    = 64
 	spanBytes     = 8 << 10
 	specksPerSpan = spanBytes / speckBytes
@@ -74,7 +71,7 @@ func main() {
 	pins = nil
 	runtime.GC()
 	sayStats("READY ", os.Stdout)
-	obey(lines)
+	answer(lines)
 }
 
 // scatter leaves one live object per span of 8 KiB.
@@ -94,7 +91,8 @@ func scatter(size int) {
 	runtime.GC()
 }
 
-func obey(lines *bufio.Scanner) {
+// answer is obey without allocations.
+func answer(lines *bufio.Scanner) {
 	for lines.Scan() {
 		switch string(lines.Bytes()) {
 		case "check":
@@ -115,10 +113,8 @@ var (
 
 func check() []byte {
 	for number, content := range live {
-		for at := 0; at < len(content); at += markEvery {
-			if content[at] != byte(number+at/markEvery) {
-				return bad
-			}
+		if !whole(number, content) {
+			return bad
 		}
 	}
 	return ok
@@ -149,25 +145,4 @@ func field(name string, value uint64) {
 	line = append(line, name...)
 	line = append(line, `": `...)
 	line = strconv.AppendUint(line, value, 10)
-}
-
-func sizeMiB() int {
-	if len(os.Args) < 2 {
-		return 128
-	}
-	n, err := strconv.Atoi(os.Args[1])
-	if err != nil || n < 1 {
-		fmt.Fprintf(os.Stderr, "limit-goal-bug: %q is no number of MiB\n", os.Args[1])
-		os.Exit(2)
-	}
-	return n
-}
-
-// block is resident as a whole: all of its pages are written, by marks that check finds again.
-func block(number, size int) []byte {
-	content := make([]byte, size)
-	for at := 0; at < size; at += markEvery {
-		content[at] = byte(number + at/markEvery)
-	}
-	return content
 }

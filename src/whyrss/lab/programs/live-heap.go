@@ -12,22 +12,12 @@
 //	check   look at every object: "OK 594048 objects", or "BAD n" with the number that differ
 //	stats   "STATS {json}", the same figures as in READY, read now
 //
-// Compiles with Go 1.12 to 1.27.
+// Compiles with Go 1.12 to 1.27, together with common.go.
 package main
 
-import (
-	"bufio"
-	"fmt"
-	"os"
-	"runtime"
-	"runtime/debug"
-	"strconv"
-)
+import "runtime/debug"
 
-const (
-	mib       = 1 << 20
-	nodeBytes = 64
-)
+const nodeBytes = 64
 
 // node fills the size class of 64 bytes.
 type node struct {
@@ -42,16 +32,14 @@ var (
 )
 
 func main() {
-	sizeMiB := argument(1, 128)
-	share := sizeMiB * mib / (len(blockSizes) + 1)
+	share := sizeMiB() * mib / (len(blockSizes) + 1)
 	nodes = newNodes(share / nodeBytes)
 	for _, size := range blockSizes {
 		blocks = append(blocks, newBlocks(share/size, size))
 	}
 	debug.FreeOSMemory()
 	debug.FreeOSMemory()
-	fmt.Printf("READY %s\n", stats())
-	obey()
+	obey(check)
 }
 
 // newNodes is a list whose first node has the highest number.
@@ -69,10 +57,7 @@ func newNodes(count int) *node {
 func newBlocks(count, size int) [][]byte {
 	made := make([][]byte, count)
 	for number := range made {
-		made[number] = make([]byte, size)
-		for at := range made[number] {
-			made[number][at] = byte(number + at>>8)
-		}
+		made[number] = filled(number, size)
 	}
 	return made
 }
@@ -82,15 +67,12 @@ func check() string {
 	for _, ofSize := range blocks {
 		count += len(ofSize)
 		for number, block := range ofSize {
-			if !whole(number, block) {
+			if !intact(number, block) {
 				bad++
 			}
 		}
 	}
-	if bad > 0 {
-		return fmt.Sprintf("BAD %d", bad)
-	}
-	return fmt.Sprintf("OK %d objects", count)
+	return verdict(bad, count, "objects")
 }
 
 func checkNodes() (count, bad int) {
@@ -101,47 +83,4 @@ func checkNodes() (count, bad int) {
 		}
 	}
 	return count, bad
-}
-
-func whole(number int, block []byte) bool {
-	for at, is := range block {
-		if is != byte(number+at>>8) {
-			return false
-		}
-	}
-	return true
-}
-
-func obey() {
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		switch lines.Text() {
-		case "check":
-			fmt.Println(check())
-		case "stats":
-			fmt.Printf("STATS %s\n", stats())
-		default:
-			fmt.Printf("UNKNOWN %q\n", lines.Text())
-		}
-	}
-}
-
-func argument(at, otherwise int) int {
-	if len(os.Args) <= at {
-		return otherwise
-	}
-	n, err := strconv.Atoi(os.Args[at])
-	if err != nil || n < 1 {
-		fmt.Fprintf(os.Stderr, "live-heap: %q is no number of MiB\n", os.Args[at])
-		os.Exit(2)
-	}
-	return n
-}
-
-func stats() string {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return fmt.Sprintf(`{"go": %q, "pid": %d, "HeapAlloc": %d, "HeapInuse": %d, "HeapIdle": %d, "HeapReleased": %d, `+
-		`"HeapSys": %d, "StackInuse": %d, "Sys": %d, "NextGC": %d, "NumGC": %d}`,
-		runtime.Version(), os.Getpid(), m.HeapAlloc, m.HeapInuse, m.HeapIdle, m.HeapReleased,
-		m.HeapSys, m.StackInuse, m.Sys, m.NextGC, m.NumGC)
 }

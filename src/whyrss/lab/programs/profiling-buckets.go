@@ -13,21 +13,16 @@
 //	check   count the records of the memory profile: "OK 98307 records", or "BAD n" with the number that are missing
 //	stats   "STATS {json}", the same figures as in READY, read now
 //
-// Compiles with Go 1.12 to 1.27.
+// Compiles with Go 1.12 to 1.27, together with common.go.
 package main
 
 import (
-	"bufio"
-	"fmt"
-	"os"
 	"runtime"
 	"runtime/debug"
-	"strconv"
 )
 
 // levels is below 32, which all releases record, with what main and the runtime add; 2 to its power are the paths.
 const (
-	mib         = 1 << 20
 	levels      = 24
 	pathsAtOnce = 4096
 )
@@ -41,13 +36,12 @@ var (
 func main() {
 	rate := runtime.MemProfileRate
 	runtime.MemProfileRate = 1
-	fill(uint64(argument(1, 128)) * mib / 4)
+	fill(uint64(sizeMiB()) * mib / 4)
 	runtime.MemProfileRate = rate
 	last = nil
 	debug.FreeOSMemory()
 	debug.FreeOSMemory()
-	fmt.Printf("READY %s\n", stats())
-	obey()
+	obey(check)
 }
 
 func fill(bytes uint64) {
@@ -93,42 +87,5 @@ func right(path uint, level int) {
 
 func check() string {
 	records, _ := runtime.MemProfile(nil, true)
-	if missing := int(paths) - records; missing > 0 {
-		return fmt.Sprintf("BAD %d", missing)
-	}
-	return fmt.Sprintf("OK %d records", records)
-}
-
-func obey() {
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		switch lines.Text() {
-		case "check":
-			fmt.Println(check())
-		case "stats":
-			fmt.Printf("STATS %s\n", stats())
-		default:
-			fmt.Printf("UNKNOWN %q\n", lines.Text())
-		}
-	}
-}
-
-func argument(at, otherwise int) int {
-	if len(os.Args) <= at {
-		return otherwise
-	}
-	n, err := strconv.Atoi(os.Args[at])
-	if err != nil || n < 1 {
-		fmt.Fprintf(os.Stderr, "profiling-buckets: %q is no number of MiB\n", os.Args[at])
-		os.Exit(2)
-	}
-	return n
-}
-
-func stats() string {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return fmt.Sprintf(`{"go": %q, "pid": %d, "HeapAlloc": %d, "HeapInuse": %d, "HeapIdle": %d, "HeapReleased": %d, `+
-		`"HeapSys": %d, "StackInuse": %d, "Sys": %d, "NextGC": %d, "NumGC": %d}`,
-		runtime.Version(), os.Getpid(), m.HeapAlloc, m.HeapInuse, m.HeapIdle, m.HeapReleased,
-		m.HeapSys, m.StackInuse, m.Sys, m.NextGC, m.NumGC)
+	return verdict(int(paths)-records, records, "records")
 }

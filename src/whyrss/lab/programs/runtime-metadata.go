@@ -10,26 +10,13 @@
 //
 // It prints "READY {json}", then obeys the lines of its standard input until that ends:
 //
-//	check   compute the sum of a block that lived through it: "OK 1 block", or "BAD 1"
+//	check   look through a block that lived through it: "OK 1 block", or "BAD 1"
 //	stats   "STATS {json}", the same figures as in READY, read now
 //
-// Compiles with Go 1.12 to 1.27.
+// Compiles with Go 1.12 to 1.27, together with common.go.
 package main
 
-import (
-	"bufio"
-	"fmt"
-	"hash/crc32"
-	"os"
-	"runtime"
-	"runtime/debug"
-	"strconv"
-)
-
-const (
-	mib        = 1 << 20
-	blockBytes = 64 << 10
-)
+import "runtime/debug"
 
 // object has no pointers, and the runtime clears no memory that is fresh from the kernel.
 type object [2]uint64
@@ -38,15 +25,13 @@ const objectBytes = 16
 
 var (
 	// last keeps the compiler from putting the objects on the stack.
-	last     *object
-	block    = newBlock()
-	checksum = crc32.ChecksumIEEE(block)
+	last    *object
+	witness = filled(0, 64<<10)
 )
 
 func main() {
-	peak(argument(1, 128) * 4 * mib / objectBytes)
-	fmt.Printf("READY %s\n", stats())
-	obey()
+	peak(sizeMiB() * 4 * mib / objectBytes)
+	obey(check)
 }
 
 func peak(objects int) {
@@ -60,51 +45,9 @@ func peak(objects int) {
 	debug.FreeOSMemory()
 }
 
-func newBlock() []byte {
-	fresh := make([]byte, blockBytes)
-	for at := range fresh {
-		fresh[at] = byte(at * at >> 4)
-	}
-	return fresh
-}
-
 func check() string {
-	if crc32.ChecksumIEEE(block) != checksum {
+	if !intact(0, witness) {
 		return "BAD 1"
 	}
 	return "OK 1 block"
-}
-
-func obey() {
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		switch lines.Text() {
-		case "check":
-			fmt.Println(check())
-		case "stats":
-			fmt.Printf("STATS %s\n", stats())
-		default:
-			fmt.Printf("UNKNOWN %q\n", lines.Text())
-		}
-	}
-}
-
-func argument(at, otherwise int) int {
-	if len(os.Args) <= at {
-		return otherwise
-	}
-	n, err := strconv.Atoi(os.Args[at])
-	if err != nil || n < 1 {
-		fmt.Fprintf(os.Stderr, "runtime-metadata: %q is no number of MiB\n", os.Args[at])
-		os.Exit(2)
-	}
-	return n
-}
-
-func stats() string {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return fmt.Sprintf(`{"go": %q, "pid": %d, "HeapAlloc": %d, "HeapInuse": %d, "HeapIdle": %d, "HeapReleased": %d, `+
-		`"HeapSys": %d, "StackInuse": %d, "Sys": %d, "NextGC": %d, "NumGC": %d}`,
-		runtime.Version(), os.Getpid(), m.HeapAlloc, m.HeapInuse, m.HeapIdle, m.HeapReleased,
-		m.HeapSys, m.StackInuse, m.Sys, m.NextGC, m.NumGC)
 }

@@ -18,22 +18,14 @@
 //	check   look through the live data: "OK", or "BAD"
 //	stats   "STATS {json}", the figures of READY, for nothing has run since
 //
-// Compiles with Go 1.12 to 1.27.
+// Compiles with Go 1.12 to 1.27, together with common.go.
 package main
 
 import (
-	"fmt"
 	"os"
 	"runtime"
-	"strconv"
 	"syscall"
 	"unsafe"
-)
-
-const (
-	mib       = 1 << 20
-	markEvery = 512
-	liveBytes = 64 << 10
 )
 
 var live [][]byte
@@ -52,20 +44,20 @@ var (
 
 func main() {
 	runtime.GOMAXPROCS(1)
-	spike(sizeMiB())
+	live, dropped = spike(sizeMiB())
 	runtime.GC()
 	dropped = nil
 	runtime.GC()
 	figures := stats()
 	answer = []byte("STATS " + figures + "\n")
 	os.Stdout.WriteString("READY " + figures + "\n")
-	obey()
+	answerRaw()
 }
 
-// obey knows the commands by their first letter.
+// answerRaw knows the commands by their first letter.
 //
 //go:nosplit
-func obey() {
+func answerRaw() {
 	command, length := byte(0), 0
 	for {
 		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, 0, uintptr(unsafe.Pointer(&input[0])), 1)
@@ -88,7 +80,7 @@ func obey() {
 			say(answer)
 		case command != 'c':
 			say(unknown)
-		case whole():
+		case allWhole():
 			say(ok)
 		default:
 			say(bad)
@@ -111,52 +103,11 @@ func say(line []byte) {
 }
 
 //go:nosplit
-func whole() bool {
+func allWhole() bool {
 	for number, content := range live {
-		for at := 0; at < len(content); at += markEvery {
-			if content[at] != byte(number+at/markEvery) {
-				return false
-			}
+		if !whole(number, content) {
+			return false
 		}
 	}
 	return true
-}
-
-func spike(mibs int) {
-	for i := 0; i < mibs; i++ {
-		dropped = append(dropped, block(i, mib))
-		if i%8 == 0 {
-			live = append(live, block(len(live), liveBytes))
-		}
-	}
-}
-
-func sizeMiB() int {
-	if len(os.Args) < 2 {
-		return 128
-	}
-	n, err := strconv.Atoi(os.Args[1])
-	if err != nil || n < 1 {
-		fmt.Fprintf(os.Stderr, "scavenger-pending: %q is no number of MiB\n", os.Args[1])
-		os.Exit(2)
-	}
-	return n
-}
-
-// block is resident as a whole: all of its pages are written, by marks that check finds again.
-func block(number, size int) []byte {
-	content := make([]byte, size)
-	for at := 0; at < size; at += markEvery {
-		content[at] = byte(number + at/markEvery)
-	}
-	return content
-}
-
-func stats() string {
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return fmt.Sprintf(`{"go": %q, "pid": %d, "HeapAlloc": %d, "HeapInuse": %d, "HeapIdle": %d, "HeapReleased": %d, `+
-		`"HeapSys": %d, "StackInuse": %d, "Sys": %d, "NextGC": %d, "NumGC": %d}`,
-		runtime.Version(), os.Getpid(), m.HeapAlloc, m.HeapInuse, m.HeapIdle, m.HeapReleased,
-		m.HeapSys, m.StackInuse, m.Sys, m.NextGC, m.NumGC)
 }
