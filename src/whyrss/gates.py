@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from whyrss.errors import Missing
-from whyrss.snapshot import Build, Host, Process
+from whyrss.read.status import size_bytes
+from whyrss.snapshot import Build, Host, Process, Status
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,15 +15,33 @@ if TYPE_CHECKING:
 
     Gate = Callable[[Snapshot, Account], bool]
 
+LIMIT_SINCE = 19  # go.dev/doc/go1.19
+
 
 def always(snapshot: Snapshot, account: Account) -> bool:
     """It has to look by itself."""
     return True
 
 
-def line(least_bytes: int, *paths: str) -> Gate:
-    """One of the lines of the account holds as much."""
-    return lambda snapshot, account: any(account.root.bytes_of(path) >= least_bytes for path in paths)
+def line(least_bytes: int, *paths: str, share: int = 0) -> Gate:
+    """One of the lines of the account holds as much, and is one `share`-th of RSS."""
+
+    def holds(snapshot: Snapshot, account: Account) -> bool:
+        size_bytes = max(account.root.bytes_of(path) for path in paths)
+        return size_bytes >= least_bytes and (not share or size_bytes * share >= account.rss_bytes)
+
+    return holds
+
+
+def peak(times: int) -> Gate:
+    """RSS was so many times what it is, or that cannot be told."""
+
+    def holds(snapshot: Snapshot, account: Account) -> bool:
+        status = snapshot.get(Status)
+        peak_bytes = size_bytes(status.fields, "VmHWM") if status else None
+        return peak_bytes is None or peak_bytes >= times * account.rss_bytes
+
+    return holds
 
 
 def figure(name: str, least: int) -> Gate:
@@ -44,6 +63,8 @@ def memory_limit(snapshot: Snapshot, account: Account) -> bool:
     from whyrss.runtime import Runtime
 
     runtime = snapshot.get(Runtime)
+    if runtime and 0 < runtime.go_minor < LIMIT_SINCE:
+        return False
     return runtime is None or runtime.get("memory_limit_bytes") != NO_LIMIT_BYTES
 
 

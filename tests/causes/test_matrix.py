@@ -12,6 +12,7 @@ import pytest
 
 from whyrss.causes import CAUSES, fragmentation, lazyfree
 from whyrss.finding import PROBLEM, Entry
+from whyrss.gates import always
 from whyrss.lab.causes import EXPERIMENTS
 from whyrss.lab.matrix import DOCUMENTED, HEALTHY_PROGRAMS, MEASURED, run_recording, shown_by
 from whyrss.sources import open_source
@@ -99,6 +100,8 @@ def test_a_wrong_threshold_is_noticed(
     monkeypatch.setattr(module, limit, value)
     monkeypatch.setattr(fragmentation, "PROBLEM_SHARE", 1000)
     monkeypatch.setattr(fragmentation, "MENTION_SHARE", 1000)
+    (entry,) = [entry for entry in CAUSES if entry.name == "fragmentation"]
+    monkeypatch.setattr(entry, "gate", always)
     row = run_recording(str(RECORDINGS / name))
     assert row.right is False
     assert wrong in row.wrong

@@ -7,8 +7,8 @@ Why it is resident
 
 How it is measured
     The runtime's list of all goroutines: the structures that are not in use, by what one takes of the heap, at most
-    the line heap/live. They are not read where the heap has too few objects of such a size. Known error: each is
-    counted in whole although its page may not be resident.
+    the line heap/live. They are not read where so many were never made. Known error: each is counted in whole
+    although its page may not be resident.
     By hand: `go tool pprof -sample_index=inuse_space` on `/debug/pprof/heap` shows them under runtime.malg, those in
     use included; `whyrss --json PID` has the numbers of live and dead ones.
 
@@ -33,7 +33,7 @@ from whyrss import evidence
 from whyrss.finding import NOTE, PROBLEM, Cause, Evidence, Finding
 from whyrss.fix import Fix
 from whyrss.goroutines import Goroutines
-from whyrss.shape import Shape
+from whyrss.runtime import Runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,13 +48,14 @@ PROBLEM_BYTES = 32 << 20
 PROBLEM_SHARE = 4
 # Load varies by some times between day and night, which is no peak that went by.
 DEAD_PER_LIVE = 10
-# The slots in which a g lies: 376 bytes in Go 1.12, 456 in Go 1.27 (runtime/runtime2.go), and room for some more.
-SLOT_BYTES = range(384, 512 + 1)
+# The largest slot in which a g lies: 376 bytes in Go 1.12, 456 in Go 1.27 (runtime/runtime2.go), and room for more.
+SLOT_BYTES = 512
 
 
 def look(snapshot: Snapshot, account: Account) -> Finding | None:
     line_bytes, rss_bytes = account.root.bytes_of(LINE), account.rss_bytes
-    if line_bytes < MENTION_BYTES or _most_bytes(snapshot[Shape]) < max(MENTION_BYTES, rss_bytes // MENTION_SHARE):
+    made_bytes = snapshot[Runtime]["goroutines_made"] * SLOT_BYTES
+    if line_bytes < MENTION_BYTES or made_bytes < MENTION_BYTES or made_bytes * MENTION_SHARE < rss_bytes:
         return None
     goroutines = snapshot[Goroutines]
     size_bytes = min(line_bytes, goroutines.dead * goroutines.g_bytes)
@@ -80,11 +81,6 @@ def look(snapshot: Snapshot, account: Account) -> Finding | None:
             Fix("code", "a restart gives them back, until the next peak", "costs", "what a restart costs"),
         ],
     )
-
-
-def _most_bytes(shape: Shape) -> int:
-    """What all structures of goroutines can be, for they are objects with pointers of such a size."""
-    return sum(each.object_bytes for each in shape.classes if each.elem_bytes in SLOT_BYTES and not each.noscan)
 
 
 def _evidence(snapshot: Snapshot, account: Account, goroutines: Goroutines) -> list[Evidence]:

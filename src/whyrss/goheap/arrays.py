@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from whyrss.goheap.memory import Memory
-    from whyrss.goheap.spans import Collected, Column, Columns, Marked, Record, Sums
+    from whyrss.goheap.spans import ClassSum, Collected, Column, Columns, Marked, Record, Sums
 
     Array = np.ndarray[Any, Any]
 
@@ -144,6 +144,29 @@ def sums(columns: Columns) -> Sums:
     allocated, live = _array(columns, "allocated"), _array(columns, "live")
     totals = (pages, pages[states == rules.IN_USE], allocated, sizes * allocated, sizes * live)
     return Sums(*(int(each.sum()) for each in totals))
+
+
+def by_class(columns: Columns) -> list[ClassSum]:
+    """See `Spans.by_class`."""
+    chosen = np.flatnonzero((_array(columns, "states") == rules.IN_USE) & (_array(columns, "elems") > 0))
+    names = ("classes", "elem_bytes", "pages", "elems", "allocated")
+    classes, sizes, pages, slots, objects = (_array(columns, name)[chosen] for name in names)
+    present, first = np.unique(classes, return_index=True)
+    places = np.searchsorted(present, classes)
+    sums = [np.bincount(places, minlength=len(present))]
+    for values in (pages, slots, objects, objects * sizes):
+        sums.append(np.zeros(len(present), U64))
+        np.add.at(sums[-1], places, values.astype(U64))
+    return list(zip(present.tolist(), sizes[first].tolist(), *(each.tolist() for each in sums), strict=True))
+
+
+def large(columns: Columns, least_bytes: int) -> list[tuple[int, int, int]]:
+    """See `Spans.large_objects`."""
+    states, classes, sizes = (_array(columns, name) for name in ("states", "classes", "elem_bytes"))
+    mask = (states == rules.IN_USE) & (classes < 2) & (sizes >= least_bytes) & (_array(columns, "allocated") > 0)
+    chosen = np.flatnonzero(mask)
+    starts = _array(columns, "starts")
+    return list(zip(sizes[chosen].tolist(), starts[chosen].tolist(), classes[chosen].tolist(), strict=True))
 
 
 def used(pointers: bytes, size_bytes: int) -> list[tuple[int, int]]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
     from whyrss.goheap.memory import Memory
-    from whyrss.goheap.spans import Collected, Column, Columns, Marked, Record, Sums
+    from whyrss.goheap.spans import ClassSum, Collected, Column, Columns, Marked, Record, Sums
 
     Row = tuple[int, ...]
 
@@ -132,6 +132,31 @@ def sums(columns: Columns) -> Sums:
         pages for pages, state in zip(columns["pages"], columns["states"], strict=True) if state == rules.IN_USE
     )
     return Sums(sum(columns["pages"]), in_use, sum(allocated), _dot(sizes, allocated), _dot(sizes, columns["live"]))
+
+
+def by_class(columns: Columns) -> list[ClassSum]:
+    """See `Spans.by_class`."""
+    names = ("states", "classes", "elem_bytes", "pages", "elems", "allocated")
+    found: dict[int, list[int]] = {}
+    for state, span_class, size_bytes, pages, slots, objects in zip(*(columns[name] for name in names), strict=True):
+        if state == rules.IN_USE and slots:
+            total = found.setdefault(span_class, [size_bytes, 0, 0, 0, 0, 0])
+            total[1] += 1
+            total[2] += pages
+            total[3] += slots
+            total[4] += objects
+            total[5] += objects * size_bytes
+    return [(span_class, *found[span_class]) for span_class in sorted(found)]
+
+
+def large(columns: Columns, least_bytes: int) -> list[tuple[int, int, int]]:
+    """See `Spans.large_objects`."""
+    names = ("states", "classes", "elem_bytes", "starts", "allocated")
+    return [
+        (size_bytes, start, span_class)
+        for state, span_class, size_bytes, start, objects in zip(*(columns[name] for name in names), strict=True)
+        if state == rules.IN_USE and span_class < 2 and objects and size_bytes >= least_bytes
+    ]
 
 
 def used(pointers: bytes, size_bytes: int) -> list[tuple[int, int]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from whyrss.goheap.bits import IDLE, PAGE_BYTES, RELEASED
-from whyrss.goheap.rules import IN_USE
 from whyrss.shape import LARGE_BYTES, LARGE_MAX, Hole, LargeObject, Shape, SizeClass
 
 TYPE_CHECKING = False
@@ -11,31 +10,23 @@ if TYPE_CHECKING:
     from whyrss.goheap.heap import Heap
     from whyrss.read.pagemap import Pages
 
-NAMES = ("starts", "pages", "states", "classes", "elem_bytes", "elems", "allocated")
-BLOCK_SPANS = 1 << 16  # as plain integers at once
-
 
 def shape_of(heap: Heap, pages: Pages) -> Shape:
-    """One pass over the spans, and one over the runs of pages."""
-    classes: dict[int, SizeClass] = {}
-    large: list[tuple[int, int, int]] = []
-    for at in range(0, len(heap.spans), BLOCK_SPANS):
-        some = slice(at, at + BLOCK_SPANS)
-        columns = [heap.spans.columns[name][some].tolist() for name in NAMES]
-        for start, count, state, span_class, elem_bytes, elems, allocated in zip(*columns, strict=True):
-            if state != IN_USE or not elems:
-                continue
-            found = classes.get(span_class)
-            if found is None:
-                found = classes[span_class] = SizeClass(elem_bytes if span_class > 1 else 0, bool(span_class & 1))
-            found.spans += 1
-            found.span_bytes += count * PAGE_BYTES
-            found.slots += elems
-            found.objects += allocated
-            found.object_bytes += allocated * elem_bytes
-            if span_class < 2 and elem_bytes >= LARGE_BYTES and allocated:
-                large.append((elem_bytes, start, span_class))
-    return Shape([classes[key] for key in sorted(classes)], _holes(heap), _large(large, pages))
+    """From the spans, and the runs of free pages between them."""
+    return Shape(
+        [_class(*row) for row in heap.spans.by_class()],
+        _holes(heap),
+        _large(heap.spans.large_objects(LARGE_BYTES), pages),
+    )
+
+
+def _class(
+    span_class: int, elem_bytes: int, spans: int, count: int, slots: int, objects: int, object_bytes: int
+) -> SizeClass:
+    found = SizeClass(elem_bytes if span_class > 1 else 0, bool(span_class & 1))
+    found.spans, found.span_bytes = spans, count * PAGE_BYTES
+    found.slots, found.objects, found.object_bytes = slots, objects, object_bytes
+    return found
 
 
 def _large(found: list[tuple[int, int, int]], pages: Pages) -> list[LargeObject]:

@@ -42,9 +42,14 @@ if TYPE_CHECKING:
             self, columns: Columns, resident: bytearray, start: int, page_bytes: int
         ) -> tuple[int, int]: ...
 
+        def by_class(self, columns: Columns) -> list[ClassSum]: ...
+
+        def large(self, columns: Columns, least_bytes: int) -> list[tuple[int, int, int]]: ...
+
         def used(self, pointers: bytes, size_bytes: int) -> list[tuple[int, int]]: ...
 
     Collected = tuple[Columns, int]  # the columns, and how many spans made no sense
+    ClassSum = tuple[int, ...]  # see Spans.by_class
     Marked = tuple[Column, int]  # live slots of each span, and of how many spans the marks were not read
 
 SMALL = 20_000  # mspans, dead ones too; about where importing numpy begins to pay
@@ -151,6 +156,15 @@ class Spans:
         byte for each of these pages from the address `start` on, 0 where there is none. Slots are handed out from
         the first one on, so what is absent of a span was never used."""
         return self._engine.occupancy(self.columns, resident, start, page_bytes)
+
+    def by_class(self) -> list[ClassSum]:
+        """(class, bytes of a slot, spans, pages, slots, objects, their bytes) of the object spans in use, by class.
+        In the classes 0 and 1 each slot has its own size; there it is that of one of them."""
+        return self._engine.by_class(self.columns)
+
+    def large_objects(self, least_bytes: int) -> list[tuple[int, int, int]]:
+        """(bytes, address, class) of each allocated object with a span of its own and at least that size."""
+        return self._engine.large(self.columns, least_bytes)
 
     def sums(self) -> Sums:
         return self._engine.sums(self.columns)
