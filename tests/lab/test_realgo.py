@@ -195,17 +195,17 @@ def test_settings_of_the_caller_do_not_reach_the_program() -> None:
 
 def test_a_program_that_ends_early_is_an_error_and_leaves_nothing_behind() -> None:
     needs_linux()
-    pids = []
+    before, pids = _children(), []
 
     def kill(text: str) -> None:
-        for pid in _children() if "phase 2" in text else ():
+        for pid in _children() - before if "phase 2" in text else ():
             pids.append(pid)
             os.kill(pid, signal.SIGKILL)
 
     with pytest.raises(TargetError, match="ended in phase gc"):
         realgo.run(scenario('do = "gc"\ndo = "gc"'), OLDEST, say=kill)
     assert pids
-    assert not _children()
+    assert _children() == before
 
 
 def test_a_go_that_does_not_exist_is_an_error() -> None:
@@ -214,7 +214,7 @@ def test_a_go_that_does_not_exist_is_an_error() -> None:
         realgo.run(scenario('do = "gc"'), "0.1")
 
 
-def _children() -> list[int]:
+def _children() -> set[int]:
     """The processes that this one started and has not reaped."""
     with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as file:
-        return [int(word) for word in file.read().split()]
+        return {int(word) for word in file.read().split()}
