@@ -58,7 +58,7 @@ class Fake:
             layout=self.layout, mheap=MHEAP, memstats=MSTATS, gc_controller=None, allm=None, buckets=None
         )
         located.allp = ALLP if self.caches else None
-        located.persistent, located.gc_bits = None, []
+        located.persistent, located.gc_bits, located.allgs = None, [], None
         return ImageMemory(ranges), located
 
     def _span_records(self) -> dict[int, bytes]:
