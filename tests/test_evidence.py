@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -86,12 +85,8 @@ def test_huge_pages_that_nothing_was_read_of() -> None:
     assert (none.value, none.check) == (64, "cat /sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none")
 
 
-def test_go_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_go_version() -> None:
     """Of a program that says itself what built it."""
-    script = tmp_path / "whyrss"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m whyrss "$@"\n')
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with support.running([support.go_program("1.24"), "8"]) as running:
         snapshot = open_source(str(running.pid)).collect()
         version = snapshot[Build].go_version or ""

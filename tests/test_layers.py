@@ -28,7 +28,7 @@ LAYERS: dict[str, set[str]] = {
     "runtime": set(),
     "shape": set(),
     "goroutines": set(),
-    "gates": {"account", "environment", "runtime", "snapshot"},
+    "gates": {"account", "environment", "read", "runtime", "snapshot"},
     "settings": {"environment", "runtime", "snapshot"},
     "scavenger": {"environment", "facts", "policy", "runtime"},
     "evidence": {"account", "finding", "runtime", "snapshot"},

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -29,15 +27,6 @@ HEALTHY = "healthy"
 def weights(name: str) -> dict[str, str]:
     """By cause, the first finding first."""
     return {found.cause: found.weight for found in why(open_source(str(RECORDINGS / name))).diagnosis.findings}
-
-
-@pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`whyrss` can be called by its name, as checks do."""
-    script = tmp_path / "whyrss"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m whyrss "$@"\n')
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -74,7 +63,7 @@ def test_no_finding_claims_more_than_its_line(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_evidence_can_be_checked_by_hand(name: str, command: None) -> None:
+def test_evidence_can_be_checked_by_hand(name: str) -> None:
     verdict = why(open_source(str(RECORDINGS / name)))
     for finding in verdict.diagnosis.findings:
         assert finding.evidence
